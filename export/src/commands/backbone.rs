@@ -1,0 +1,14 @@
+//! `zal-export backbone`.
+
+/// Arguments of `zal-export backbone`.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Runs the command.
+///
+/// # Errors
+/// Not built yet.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let _ = args;
+    anyhow::bail!("not built yet")
+}

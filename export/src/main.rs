@@ -1,0 +1,50 @@
+//! zal-export: makes what the device needs (data, ONNX artifacts, memory bank, signed bundle).
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool speaks on its streams")]
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod commands;
+
+/// Training pipeline of zal.
+#[derive(Debug, Parser)]
+#[command(name = "zal-export", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Write procedural scans in the MVTec 3D-AD layout, a class per family
+    Synth(commands::synth::Args),
+    /// Write the colour backbone as ONNX
+    Backbone(commands::backbone::Args),
+    /// Write PointNet++ and normalcy classifier as ONNX, with seeded random weights
+    PointGraphs(commands::point_graphs::Args),
+    /// Fill a memory bank from normal scans
+    Bank(commands::bank::Args),
+    /// Pack and sign a bundle
+    Pack(commands::pack::Args),
+    /// Make a signing key
+    Key(commands::key::Args),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Synth(args) => commands::synth::run(&args),
+        Command::Backbone(args) => commands::backbone::run(&args),
+        Command::PointGraphs(args) => commands::point_graphs::run(&args),
+        Command::Bank(args) => commands::bank::run(&args),
+        Command::Pack(args) => commands::pack::run(&args),
+        Command::Key(args) => commands::key::run(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

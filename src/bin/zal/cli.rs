@@ -1,0 +1,52 @@
+//! The command line: one subcommand per file in `commands/`.
+
+use clap::{Parser, Subcommand};
+
+use crate::commands;
+use crate::exit::CommandResult;
+
+/// Zero-shot 3D anomaly localization beside the production line.
+#[derive(Debug, Parser)]
+#[command(name = "zal", version, about)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Judge the scans of a spool directory and publish the verdicts over MQTT
+    Run(commands::run::Args),
+    /// Show the main job on procedural scans with an embedded broker
+    Demo(commands::demo::Args),
+    /// Judge scans from files
+    Score(commands::score::Args),
+    /// Write a branch's descriptors of a scan as .npy
+    Features(commands::features::Args),
+    /// Say in words what a scan file holds and what is wrong with it
+    Inspect(commands::inspect::Args),
+    /// Time every stage on this machine
+    Bench(commands::bench::Args),
+    /// Make a calibration from scans of good parts
+    Calibrate(commands::calibrate::Args),
+    /// Install the pinned ONNX Runtime library through pip
+    SetupRuntime(commands::setup_runtime::Args),
+}
+
+impl Command {
+    /// Runs the subcommand.
+    pub fn run(&self) -> CommandResult {
+        match self {
+            Self::Run(args) => commands::run::run(args),
+            Self::Demo(args) => commands::demo::run(args),
+            Self::Score(args) => commands::score::run(args),
+            Self::Features(args) => commands::features::run(args),
+            Self::Inspect(args) => commands::inspect::run(args),
+            Self::Bench(args) => commands::bench::run(args),
+            Self::Calibrate(args) => commands::calibrate::run(args),
+            Self::SetupRuntime(args) => commands::setup_runtime::run(args),
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! One file per subcommand.
+
+pub mod inspect;
+pub mod run;
+pub mod demo;
+pub mod score;
+pub mod features;
+pub mod bench;
+pub mod calibrate;
+pub mod setup_runtime;

@@ -1,0 +1,31 @@
+//! zal: the daemon beside the line and the technician's tool, in one binary.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool speaks on its streams")]
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod cli;
+mod commands;
+mod exit;
+
+fn main() -> ExitCode {
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let exit = if error.use_stderr() { exit::Exit::Usage } else { exit::Exit::Ok };
+            let _ = error.print();
+            return exit.into();
+        }
+    };
+    match cli.command.run() {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            eprintln!("error: {:#}", failure.error);
+            if let Some(hint) = &failure.hint {
+                eprintln!("hint: {hint}");
+            }
+            failure.exit.into()
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Branch stage: fpfh.

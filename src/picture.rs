@@ -1,0 +1,1 @@
+//! Pictures of what the detector saw: overlays, coloured depth, contact sheets, as PNG bytes.
