@@ -4,8 +4,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-
-mod commands;
+use zal_export::commands;
 
 /// Training pipeline of zal.
 #[derive(Debug, Parser)]

@@ -1,4 +1,5 @@
-//! One file per subcommand.
+//! One file per subcommand. Only here, and in `main.rs`, does the package speak on its streams.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool speaks on its streams")]
 
 pub mod synth;
 pub mod backbone;
