@@ -1,4 +1,6 @@
-//! What `zal-export` is made of: graphs, weights and the commands. `main.rs` only reads the command line,
-//! so that the tests reach every part without starting a process.
+//! What `zal-export` is made of: graphs, weights, data and the commands. `main.rs` only reads the command
+//! line, so that the tests reach every part without starting a process.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "the commands speak on their streams")]
 
 pub mod commands;
+pub mod signing;

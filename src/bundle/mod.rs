@@ -1,11 +1,34 @@
-//! The signed bundle: manifest, artifacts and bank in one tar file.
+//! The signed bundle: what a detector needs, in one file that cannot be half right.
+//!
+//! ```text
+//! name-version.zalb = plain tar, regular files only, in this order, mtime 0
+//!   manifest.json           UTF-8 JSON, see `Manifest`; names every other file
+//!   manifest.json.minisig   minisign signature over the raw bytes of manifest.json
+//!   <payload>               exactly the manifest's files, in its order, with its sizes
+//! ```
+//!
+//! The signature is checked on the manifest's raw bytes before they are parsed, every
+//! payload file against size and SHA-256 when the bundle is opened and again when the file
+//! is read, so replacing the file in between changes nothing unnoticed. Payloads stay on
+//! disk until a detector is made from them.
 
-use std::path::Path;
+pub mod manifest;
+mod archive;
+mod assemble;
+mod signature;
+
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::detector::{Detector, Mode};
-use crate::engine::EngineOptions;
+pub use archive::write_archive;
+pub use manifest::{FileEntry, FileRole, Manifest, ModeSection, Provenance};
+pub use signature::{DEV_PUBLIC_KEY, Signer, TrustedKeys};
+
+use crate::bank::BankError;
+use crate::detector::{Detector, DetectorError, Mode};
+use crate::engine::{EngineError, EngineOptions};
+use archive::Source;
 
 /// Why a bundle is refused.
 #[derive(Debug, Error)]
@@ -15,48 +38,146 @@ pub enum BundleError {
     #[error("cannot read the bundle {path}: {source}")]
     Read {
         /// The file.
-        path: std::path::PathBuf,
+        path: PathBuf,
         /// Why.
         source: std::io::Error,
     },
+    /// The container is not as drawn.
+    #[error("the bundle is damaged: {found}; expected {expected}")]
+    Archive {
+        /// What is there.
+        found: String,
+        /// What should be.
+        expected: String,
+    },
+    /// The signature does not fit, or no trusted key made it.
+    #[error("the bundle's signature is refused: {found}; expected a minisign signature by a trusted key")]
+    Signature {
+        /// What is wrong.
+        found: String,
+    },
+    /// The manifest does not parse or contradicts itself.
+    #[error("the manifest is refused: {found}; expected {expected}")]
+    Manifest {
+        /// What is there.
+        found: String,
+        /// What should be.
+        expected: String,
+    },
+    /// A payload's bytes are not the ones that were signed.
+    #[error("{path} in the bundle is not what was signed: found {found}, expected {expected}")]
+    Payload {
+        /// File within the bundle.
+        path: String,
+        /// Size or hash found.
+        found: String,
+        /// Size or hash signed.
+        expected: String,
+    },
+    /// The bundle does not hold the mode asked for.
+    #[error("the bundle {bundle} has no mode `{asked}`; it has {present}")]
+    Mode {
+        /// Name of the bundle.
+        bundle: String,
+        /// What was asked.
+        asked: String,
+        /// What it has.
+        present: String,
+    },
+    /// The memory bank is refused.
+    #[error("the memory bank {path} is refused: {source}")]
+    Bank {
+        /// File within the bundle.
+        path: String,
+        /// Why.
+        source: BankError,
+    },
+    /// A graph is refused.
+    #[error("the graph {path} is refused: {source}")]
+    Graph {
+        /// File within the bundle.
+        path: String,
+        /// Why.
+        source: EngineError,
+    },
+    /// The parts do not fit together.
+    #[error("the parts of the bundle do not fit together: {0}")]
+    Detector(#[from] DetectorError),
 }
 
 /// A bundle whose signature and hashes were checked.
+#[derive(Debug)]
 pub struct Bundle {
-    name: String,
+    manifest: Manifest,
+    signer: Signer,
+    source: Source,
+    /// Start of every manifest file in the source, in the manifest's order.
+    offsets: Vec<u64>,
 }
 
 impl Bundle {
-    /// Opens a bundle file and checks signature, sizes and hashes before anything is parsed.
+    /// Opens a bundle file, checking signature, sizes and hashes.
     ///
     /// # Errors
     /// When the file is not a whole, signed bundle.
-    pub fn open(path: &Path) -> Result<Self, BundleError> {
-        let bytes = std::fs::read(path).map_err(|source| BundleError::Read { path: path.into(), source })?;
-        Self::from_bytes(&bytes)
+    pub fn open(path: &Path, trusted: &TrustedKeys) -> Result<Self, BundleError> {
+        Self::from_source(Source::file(path)?, trusted)
     }
 
-    /// As [`Bundle::open`], from memory.
+    /// As [`Bundle::open`], from bytes that live as long as the program.
     ///
     /// # Errors
     /// When the bytes are not a whole, signed bundle.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, BundleError> {
-        let _ = bytes;
-        Ok(Self { name: "stub-0".into() })
+    pub fn from_bytes(bytes: &'static [u8], trusted: &TrustedKeys) -> Result<Self, BundleError> {
+        Self::from_source(Source::Memory(bytes), trusted)
+    }
+
+    fn from_source(mut source: Source, trusted: &TrustedKeys) -> Result<Self, BundleError> {
+        let head = archive::read_head(&mut source)?;
+        let signer = signature::verify(&head.manifest, &head.signature, trusted)?;
+        let manifest = Manifest::parse(&head.manifest)?;
+        let offsets = archive::check_payload(&mut source, &manifest)?;
+        Ok(Self { manifest, signer, source, offsets })
     }
 
     /// `name-version` of the bundle.
     #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
+    pub fn name(&self) -> String {
+        self.manifest.full_name()
     }
 
-    /// Loads the graphs and the bank.
+    /// What the bundle says of itself.
+    #[must_use]
+    pub const fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Which kind of key signed it.
+    #[must_use]
+    pub const fn signer(&self) -> Signer {
+        self.signer
+    }
+
+    /// Reads one payload file and checks it against the manifest again.
     ///
     /// # Errors
-    /// When a graph or the bank does not meet its contract.
+    /// When the file is not in the bundle or its bytes changed since it was opened.
+    pub fn read(&self, path: &str) -> Result<Vec<u8>, BundleError> {
+        let position = self.manifest.files.iter().position(|f| f.path == path);
+        let Some(index) = position else {
+            return Err(BundleError::Archive {
+                found: format!("no file {path}"),
+                expected: "a file that the manifest names".into(),
+            });
+        };
+        archive::read_payload(&self.source, &self.manifest.files[index], self.offsets[index])
+    }
+
+    /// Loads the graphs and the bank of one mode.
+    ///
+    /// # Errors
+    /// When the bundle lacks the mode, or a graph or the bank does not meet its contract.
     pub fn detector(&self, mode: Mode, options: &EngineOptions) -> Result<Detector, BundleError> {
-        let _ = (mode, options);
-        Ok(Detector { calibration: None })
+        assemble::detector(self, mode, options)
     }
 }

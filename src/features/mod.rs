@@ -1,5 +1,6 @@
 //! Patch descriptors: the 28 x 28 grid and the three branches on it.
 
+pub mod describe;
 pub mod fpfh;
 pub mod fusion;
 pub mod pointnet;
@@ -28,6 +29,18 @@ pub enum Branch {
     Fpfh,
     /// The learned PointNet++.
     Point,
+}
+
+impl Branch {
+    /// Name in messages and files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rgb => "rgb",
+            Self::Fpfh => "fpfh",
+            Self::Point => "point",
+        }
+    }
 }
 
 /// The valid patches of one frame, ascending by `row * GRID_SIZE + column`. All branches

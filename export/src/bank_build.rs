@@ -1,0 +1,221 @@
+//! Fills a memory bank: normal scans through the device's own features, a coreset of the
+//! rows, and the statistics that make distances comparable, from scans held out of it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use ndarray::{Array2, ArrayView2, Axis, concatenate, s};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use zal::bank::coreset::greedy_k_center;
+use zal::bank::{Block, MemoryBank, RowOrigin};
+use zal::detector::{Mode, ModeParams, params::Scoring};
+use zal::detector::Comparison;
+use zal::engine::{EngineChoice, EngineOptions};
+use zal::features::describe::Describer;
+use zal::features::{PatchFeatures, PatchGrid};
+use zal::preprocess::prepare;
+use zal::scan::{SensorProfile, read};
+use zal::score::JointStats;
+
+/// Every tenth scan is held out for the statistics.
+pub const HOLDOUT_EVERY: usize = 10;
+
+/// What stands beside a bank file: all that `zal-export pack` needs to know of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BankRecord {
+    /// The mode that the bank is for.
+    pub mode: Mode,
+    /// Settings with the measured statistics.
+    pub params: ModeParams,
+    /// The command that made it.
+    pub command: String,
+    /// Classes, number of scans and hash of their bytes.
+    pub data: String,
+}
+
+impl BankRecord {
+    /// `X.bank` has its record in `X.bank.json`.
+    #[must_use]
+    pub fn path_beside(bank: &Path) -> PathBuf {
+        let mut name = bank.as_os_str().to_owned();
+        name.push(".json");
+        name.into()
+    }
+}
+
+/// The engine that needs nothing installed: artifacts made with it are the same everywhere.
+#[must_use]
+pub fn embedded_engine() -> EngineOptions {
+    EngineOptions { choice: EngineChoice::Tract, threads: 2, ..EngineOptions::default() }
+}
+
+/// Settings of [`build`].
+#[derive(Debug, Clone, Copy)]
+pub struct BuildParams {
+    /// Share of the rows that the coreset keeps.
+    pub fraction: f32,
+    /// Most rows that it keeps.
+    pub rows_max: usize,
+}
+
+/// The frames of one scan, described.
+struct DescribedScan {
+    patches: Vec<u16>,
+    features: Vec<PatchFeatures>,
+    logits: Option<Vec<f32>>,
+}
+
+/// Describes the scans and makes bank and settings.
+///
+/// # Errors
+/// Names the scan that cannot be read, prepared or described.
+pub fn build(
+    scans: &[(String, PathBuf)],
+    mut params: ModeParams,
+    describer: &mut Describer,
+    build: BuildParams,
+    progress: &mut dyn FnMut(usize),
+) -> anyhow::Result<(MemoryBank, ModeParams, String)> {
+    if scans.len() < 3 {
+        bail!("found {} normal scans, expected at least 3 (one is held out for the statistics)", scans.len());
+    }
+    let mut hasher = Sha256::new();
+    let (mut kept, mut held_out, mut names) = (Vec::new(), Vec::new(), Vec::new());
+    for (index, (name, path)) in scans.iter().enumerate() {
+        hasher.update(std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?);
+        let described = describe(path, &params, describer).with_context(|| format!("scan {}", path.display()))?;
+        if index % HOLDOUT_EVERY == HOLDOUT_EVERY.min(scans.len()) - 1 {
+            held_out.push(described);
+        } else {
+            names.push(name.clone());
+            kept.push(described);
+        }
+        progress(index + 1);
+    }
+    let bank = fill(&kept, names, &mut params, build)?;
+    measure(&mut params, bank.clone(), &held_out)?;
+    let hash: String = hasher.finalize().iter().take(8).map(|b| format!("{b:02x}")).collect();
+    Ok((bank, params, hash))
+}
+
+fn describe(path: &Path, params: &ModeParams, describer: &mut Describer) -> anyhow::Result<DescribedScan> {
+    let scan = read(path, &SensorProfile::default())?;
+    let prepared = prepare(&scan, &params.preprocess)?;
+    let grid = PatchGrid::of(&prepared.cloud);
+    let mut features = Vec::new();
+    for branch in params.describe.branches.clone() {
+        features.push(describer.describe(branch, &prepared, &grid)?);
+    }
+    let logits = if params.needs_normalcy() { Some(describer.normalcy(&prepared, &grid)?) } else { None };
+    Ok(DescribedScan { patches: grid.patches().to_vec(), features, logits })
+}
+
+/// Rows of all scans, thinned to a coreset; measures the blocks' mean norms on the way.
+fn fill(
+    scans: &[DescribedScan],
+    names: Vec<String>,
+    params: &mut ModeParams,
+    build: BuildParams,
+) -> anyhow::Result<MemoryBank> {
+    let mut rows = Vec::new();
+    let mut origins = Vec::new();
+    for (index, scan) in (0_u32..).zip(scans) {
+        let blocks: Vec<ArrayView2<'_, f32>> = scan.features.iter().map(|f| f.rows.view()).collect();
+        rows.push(concatenate(Axis(1), &blocks)?);
+        origins.extend(scan.patches.iter().map(|patch| RowOrigin { scan: index, patch: *patch }));
+    }
+    let views: Vec<ArrayView2<'_, f32>> = rows.iter().map(Array2::view).collect();
+    let rows = concatenate(Axis(0), &views)?;
+    let blocks = measure_blocks(&scans[0], &rows);
+    let scales: Vec<f32> = blocks.iter().map(|b| 1.0 / b.mean_norm.max(f32::MIN_POSITIVE)).collect();
+    let mut scaled = rows.clone();
+    scale_blocks(&mut scaled, &blocks, &scales);
+    if let Scoring::Joint { block_scales, .. } = &mut params.scoring {
+        *block_scales = scales;
+    }
+    let count = coreset_count(rows.nrows(), build);
+    let picks = greedy_k_center(scaled.view(), count, 0);
+    let origins = picks.iter().map(|&i| origins[i]).collect();
+    Ok(MemoryBank::new(blocks, rows.select(Axis(0), &picks), origins, names)?)
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a share of a row count"
+)]
+fn coreset_count(rows: usize, build: BuildParams) -> usize {
+    ((rows as f32 * build.fraction) as usize).clamp(1, build.rows_max)
+}
+
+fn measure_blocks(first: &DescribedScan, rows: &Array2<f32>) -> Vec<Block> {
+    let mut start = 0;
+    let mut blocks = Vec::new();
+    for feature in &first.features {
+        let dims = feature.rows.ncols();
+        let columns = rows.slice(s![.., start..start + dims]);
+        let norms = columns.rows().into_iter().map(|r| r.dot(&r).sqrt());
+        let mean_norm = mean(&norms.collect::<Vec<f32>>());
+        blocks.push(Block { branch: feature.branch, dims, mean_norm });
+        start += dims;
+    }
+    blocks
+}
+
+fn scale_blocks(rows: &mut Array2<f32>, blocks: &[Block], scales: &[f32]) {
+    let mut start = 0;
+    for (block, scale) in blocks.iter().zip(scales) {
+        rows.slice_mut(s![.., start..start + block.dims]).mapv_inplace(|v| v * scale);
+        start += block.dims;
+    }
+}
+
+/// Spreads (mode `line`) or mean and spread of distance and logit (mode `paper`) over the
+/// held-out scans.
+fn measure(params: &mut ModeParams, bank: MemoryBank, held_out: &[DescribedScan]) -> anyhow::Result<()> {
+    let comparison = Comparison::new(params, bank)?;
+    let distances: Vec<Vec<Vec<f32>>> = held_out.iter().map(|s| comparison.distances(&s.features)).collect();
+    match &mut params.scoring {
+        Scoring::Late { branches } => {
+            for (index, branch) in branches.iter_mut().enumerate() {
+                let deviations: Vec<f32> =
+                    distances.iter().flat_map(|d| deviations_from_median(&d[index])).collect();
+                branch.spread = spread(&deviations);
+            }
+        }
+        Scoring::Joint { stats, .. } => {
+            let d: Vec<f32> = distances.iter().flat_map(|d| d[0].clone()).collect();
+            let l: Vec<f32> = held_out.iter().flat_map(|s| s.logits.clone().unwrap_or_default()).collect();
+            *stats = JointStats {
+                distance_mean: mean(&d),
+                distance_sd: spread(&d),
+                logit_mean: mean(&l),
+                logit_sd: spread(&l),
+            };
+        }
+    }
+    Ok(())
+}
+
+fn deviations_from_median(values: &[f32]) -> Vec<f32> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f32::total_cmp);
+    let median = sorted.get(sorted.len() / 2).copied().unwrap_or_default();
+    values.iter().map(|v| v - median).collect()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a count of patches")]
+fn mean(values: &[f32]) -> f32 {
+    if values.is_empty() { 0.0 } else { values.iter().sum::<f32>() / values.len() as f32 }
+}
+
+/// Standard deviation, 1 where there is none.
+fn spread(values: &[f32]) -> f32 {
+    let mean_value = mean(values);
+    let squares: Vec<f32> = values.iter().map(|v| (v - mean_value).powi(2)).collect();
+    let spread = mean(&squares).sqrt();
+    if spread > 0.0 { spread } else { 1.0 }
+}

@@ -1,0 +1,45 @@
+//! Where artifacts come from: recorded inside every ONNX file, gathered into the manifest.
+
+use anyhow::Context;
+use prost::Message;
+
+use crate::onnx::proto::ModelProto;
+
+/// Metadata key of the command that wrote a graph.
+pub const COMMAND_KEY: &str = "zal.command";
+/// Metadata key of the origin of a graph's weights, in words.
+pub const WEIGHTS_KEY: &str = "zal.weights";
+
+/// What a graph says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GraphOrigin {
+    /// The command that wrote it, when it says so.
+    pub command: Option<String>,
+    /// Where its weights came from.
+    pub weights: String,
+}
+
+/// Reads the origin that a graph carries.
+///
+/// # Errors
+/// When the bytes are not ONNX.
+pub fn of_graph(onnx: &[u8]) -> anyhow::Result<GraphOrigin> {
+    let model = ModelProto::decode(onnx).context("the protobuf does not parse")?;
+    let find = |key: &str| model.metadata_props.iter().find(|p| p.key == key).map(|p| p.value.clone());
+    let weights = find(WEIGHTS_KEY).unwrap_or_else(|| "unknown: the graph does not say".into());
+    Ok(GraphOrigin { command: find(COMMAND_KEY), weights })
+}
+
+/// The command line as one would type it, without the program's folder.
+#[must_use]
+pub fn command_line(args: impl Iterator<Item = String>) -> String {
+    let words: Vec<String> = args
+        .enumerate()
+        .map(|(i, word)| match i {
+            0 => "zal-export".to_owned(),
+            _ if word.is_empty() || word.contains(char::is_whitespace) => format!("'{word}'"),
+            _ => word,
+        })
+        .collect();
+    words.join(" ")
+}

@@ -1,0 +1,112 @@
+//! Everything a detector is set to: part of the signed manifest, so that a device judges
+//! exactly as the bundle's maker did.
+
+use serde::{Deserialize, Serialize};
+
+use crate::features::Branch;
+use crate::features::describe::DescribeParams;
+use crate::features::fpfh::{FpfhParams, MissingRule};
+use crate::features::rgb::RgbStages;
+use crate::preprocess::PreprocessParams;
+use crate::score::JointStats;
+
+/// Which pipeline judges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Object crop, late fusion with per-scan normalisation; the default (METHOD section 7b).
+    #[default]
+    Line,
+    /// The paper's: whole scan, concatenation, joint score (METHOD section 7).
+    Paper,
+}
+
+impl Mode {
+    /// Name in messages and files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Line => "line",
+            Self::Paper => "paper",
+        }
+    }
+}
+
+/// One branch's part in the late fusion of mode `line`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BranchWeight {
+    /// Which branch.
+    pub branch: Branch,
+    /// Its weight; 0 leaves it out of the score.
+    pub weight: f32,
+    /// Spread of `distance - median of the scan` over held-out normal patches: makes the
+    /// branches and the scans comparable.
+    pub spread: f32,
+}
+
+/// How patch scores come about.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Scoring {
+    /// Late fusion of the branches' own distances.
+    Late {
+        /// Weight and spread of every branch.
+        branches: Vec<BranchWeight>,
+    },
+    /// Distance of the concatenation, joined with the normalcy classifier.
+    Joint {
+        /// Factor of every block before concatenation, in the order of the bank's blocks;
+        /// all 1 is BTF's raw concatenation.
+        block_scales: Vec<f32>,
+        /// Weight of the classifier's logit; 0 leaves the classifier out.
+        lambda: f32,
+        /// Mean and spread of distance and logit over held-out normal patches.
+        stats: JointStats,
+    },
+}
+
+/// Settings of one mode.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModeParams {
+    /// Frame.
+    pub preprocess: PreprocessParams,
+    /// Branches.
+    pub describe: DescribeParams,
+    /// Scores.
+    pub scoring: Scoring,
+    /// Sigma of the map's Gaussian in frame pixels.
+    pub map_sigma_px: f32,
+}
+
+impl ModeParams {
+    /// The defaults of a mode before statistics are known: all spreads and scales are 1.
+    #[must_use]
+    pub fn of(mode: Mode) -> Self {
+        let branches = vec![Branch::Rgb, Branch::Fpfh, Branch::Point];
+        let (preprocess, rgb_stages, scoring) = match mode {
+            Mode::Line => {
+                let unit = |branch: &Branch| BranchWeight { branch: *branch, weight: 1.0, spread: 1.0 };
+                let late = Scoring::Late { branches: branches.iter().map(unit).collect() };
+                (PreprocessParams::line(), RgbStages::Stride8, late)
+            }
+            Mode::Paper => {
+                let block_scales = vec![1.0; branches.len()];
+                let joint = Scoring::Joint { block_scales, lambda: 0.5, stats: JointStats::default() };
+                (PreprocessParams::paper(), RgbStages::Both, joint)
+            }
+        };
+        let describe =
+            DescribeParams { branches, rgb_stages, fpfh: FpfhParams::default(), fpfh_missing: MissingRule::Skip };
+        Self { preprocess, describe, scoring, map_sigma_px: 4.0 }
+    }
+}
+
+impl ModeParams {
+    /// Whether the score uses the normalcy classifier.
+    #[must_use]
+    pub fn needs_normalcy(&self) -> bool {
+        matches!(self.scoring, Scoring::Joint { lambda, .. } if lambda != 0.0)
+    }
+}
