@@ -4,9 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::calibration::Calibration;
 use crate::engine::EngineReport;
-use crate::features::Branch;
 use crate::scan::Scan;
-pub use crate::score::{AnomalyMap, Region};
+pub use crate::score::{AnomalyMap, BranchShare, Region};
 
 /// What is said of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,15 +28,6 @@ pub struct Reason {
     pub code: String,
     /// What was found, what was expected and what to do, in words.
     pub text: String,
-}
-
-/// How much a branch contributed to the worst patch's score, 0 to 1.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct BranchShare {
-    /// Which branch.
-    pub branch: Branch,
-    /// Its share.
-    pub share: f32,
 }
 
 /// The normal patch that the worst patch was compared with.
