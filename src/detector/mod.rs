@@ -20,9 +20,9 @@ use crate::features::{PatchFeatures, PatchGrid};
 use crate::preprocess::{PreparedScan, PreprocessError, prepare};
 use crate::scan::Scan;
 use crate::score::{anomaly_map, region_threshold, regions};
-use compare::Comparison;
+pub use compare::{Comparison, NearestNormal};
 pub use params::{Mode, ModeParams};
-pub use crate::score::{AnomalyMap, Region};
+pub use crate::score::{AnomalyMap, BranchShare, Region};
 
 /// What is said of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,24 +45,6 @@ pub struct Reason {
     pub code: String,
     /// What was found, what was expected and what to do, in words.
     pub text: String,
-}
-
-/// How much a branch contributed to the worst patch's score, 0 to 1.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct BranchShare {
-    /// Which branch.
-    pub branch: Branch,
-    /// Its share.
-    pub share: f32,
-}
-
-/// The normal patch that the worst patch was compared with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NearestNormal {
-    /// Name of the reference scan.
-    pub scan: String,
-    /// Patch of the 28 x 28 grid in it.
-    pub patch: u16,
 }
 
 /// Wall time of the stages in milliseconds, in the order they ran.
@@ -182,7 +164,7 @@ impl Detector {
             values: anomaly_map(&grid, &compared.map_scores, self.params.map_sigma_px, &prepared.cloud),
             window: prepared.window,
         };
-        let regions = regions(&map, &prepared, region_threshold(&map, &prepared.cloud), REGIONS_MAX);
+        let regions = regions(&map, &prepared, region_threshold(&map, &prepared), REGIONS_MAX);
         laps.lap("score");
         Ok(Detection {
             map: Some(map),

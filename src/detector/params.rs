@@ -10,6 +10,9 @@ use crate::features::rgb::RgbStages;
 use crate::preprocess::PreprocessParams;
 use crate::score::JointStats;
 
+/// Statistics before any are measured: they leave distances and logits as they are.
+const UNIT_STATS: JointStats = JointStats { distance_mean: 0.0, distance_sd: 1.0, logit_mean: 0.0, logit_sd: 1.0 };
+
 /// Which pipeline judges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -93,7 +96,7 @@ impl ModeParams {
             }
             Mode::Paper => {
                 let block_scales = vec![1.0; branches.len()];
-                let joint = Scoring::Joint { block_scales, lambda: 0.5, stats: JointStats::default() };
+                let joint = Scoring::Joint { block_scales, lambda: 0.5, stats: UNIT_STATS };
                 (PreprocessParams::paper(), RgbStages::Both, joint)
             }
         };

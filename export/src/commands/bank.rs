@@ -1,14 +1,156 @@
-//! `zal-export bank`.
+//! `zal-export bank`: normal scans into a memory bank and its record.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use indicatif::{ProgressBar, ProgressStyle};
+use zal::bank::file::{RowDtype, write};
+use zal::contract::{GraphContract, NORMALCY, POINTNET, RGB};
+use zal::detector::{Mode, ModeParams, params::Scoring};
+use zal::engine::{self, Engine};
+use zal::features::Branch;
+use zal::features::describe::{Describer, Graphs};
+
+use crate::bank_build::{BankRecord, BuildParams, build, embedded_engine};
+use crate::{layout, provenance};
 
 /// Arguments of `zal-export bank`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Data set in the MVTec 3D-AD layout
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Classes whose normal scans (train/good) fill the bank; all without it
+    #[arg(long = "class", value_name = "C[,C2]", value_delimiter = ',')]
+    classes: Vec<String>,
+    /// Mode that the bank is for: `line` or `paper`
+    #[arg(long, default_value = "line", value_parser = parse_mode)]
+    mode: Mode,
+    /// The colour backbone; without it there is no rgb branch
+    #[arg(long, value_name = "ONNX")]
+    rgb: Option<PathBuf>,
+    /// The PointNet++ descriptor; without it there is no point branch
+    #[arg(long, value_name = "ONNX")]
+    pointnet: Option<PathBuf>,
+    /// The normalcy classifier (mode `paper`); without it lambda is 0
+    #[arg(long, value_name = "ONNX")]
+    normalcy: Option<PathBuf>,
+    /// Share of the patches that the coreset keeps
+    #[arg(long, default_value_t = 0.1)]
+    fraction: f32,
+    /// Most rows of the bank
+    #[arg(long, default_value_t = 20_000)]
+    rows_max: usize,
+    /// Weights of the branches in mode `line`, such as `rgb=1,fpfh=1,point=0.5`
+    #[arg(long, value_delimiter = ',', value_parser = parse_weight)]
+    weights: Vec<(Branch, f32)>,
+    /// Store the rows in half precision
+    #[arg(long)]
+    f16: bool,
+    /// The bank to write; its record is written beside it as FILE.json
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
 
-/// Runs the command.
+/// Fills a bank.
 ///
 /// # Errors
-/// Not built yet.
+/// Names the scan or artifact that cannot be used.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let _ = args;
-    anyhow::bail!("not built yet")
+    let scans = layout::normal_scans(&args.data, &args.classes)?;
+    let params = settings(args);
+    let options = embedded_engine();
+    let graphs = Graphs {
+        rgb: graph(&RGB, args.rgb.as_deref(), &options)?,
+        pointnet: graph(&POINTNET, args.pointnet.as_deref(), &options)?,
+        normalcy: graph(&NORMALCY, args.normalcy.as_deref(), &options)?,
+    };
+    let mut describer = Describer::new(params.describe.clone(), graphs)?;
+    let style = ProgressStyle::with_template("{msg} {bar:40} {pos}/{len} {eta}")?;
+    let bar = ProgressBar::new(scans.len() as u64).with_style(style).with_message("describing scans");
+    let built = build(
+        &scans,
+        params,
+        &mut describer,
+        BuildParams { fraction: args.fraction, rows_max: args.rows_max },
+        &mut |done| bar.set_position(done as u64),
+    )?;
+    bar.finish();
+    let (bank, params, hash) = built;
+    let mut bytes = Vec::new();
+    write(&bank, if args.f16 { RowDtype::F16 } else { RowDtype::F32 }, &mut bytes)?;
+    fs::write(&args.out, &bytes).with_context(|| format!("cannot write {}", args.out.display()))?;
+    let classes = if args.classes.is_empty() { "all classes".to_owned() } else { args.classes.join(", ") };
+    let record = BankRecord {
+        mode: args.mode,
+        params,
+        command: provenance::command_line(std::env::args()),
+        data: format!("{classes}: {} normal scans, sha256 of the xyz files {hash}", scans.len()),
+    };
+    let record_path = BankRecord::path_beside(&args.out);
+    fs::write(&record_path, serde_json::to_vec_pretty(&record)?)
+        .with_context(|| format!("cannot write {}", record_path.display()))?;
+    println!(
+        "{}: {} rows of {} from {} scans, {} bytes",
+        args.out.display(),
+        bank.rows.nrows(),
+        bank.dims(),
+        bank.scans.len(),
+        bytes.len()
+    );
+    Ok(())
+}
+
+/// The mode's defaults without the branches that have no graph.
+fn settings(args: &Args) -> ModeParams {
+    let mut params = ModeParams::of(args.mode);
+    params.describe.branches.retain(|branch| match branch {
+        Branch::Rgb => args.rgb.is_some(),
+        Branch::Point => args.pointnet.is_some(),
+        Branch::Fpfh => true,
+    });
+    let kept = params.describe.branches.clone();
+    match &mut params.scoring {
+        Scoring::Late { branches } => {
+            branches.retain(|b| kept.contains(&b.branch));
+            for (branch, weight) in &args.weights {
+                branches.iter_mut().filter(|b| b.branch == *branch).for_each(|b| b.weight = *weight);
+            }
+        }
+        Scoring::Joint { block_scales, lambda, .. } => {
+            block_scales.truncate(kept.len());
+            if args.normalcy.is_none() {
+                *lambda = 0.0;
+            }
+        }
+    }
+    params
+}
+
+fn graph(
+    contract: &GraphContract,
+    path: Option<&Path>,
+    options: &engine::EngineOptions,
+) -> anyhow::Result<Option<Box<dyn Engine>>> {
+    let Some(path) = path else { return Ok(None) };
+    let onnx = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let loaded = engine::load(contract, &onnx, options);
+    loaded.map(Some).with_context(|| format!("{} is refused", path.display()))
+}
+
+fn parse_mode(text: &str) -> Result<Mode, String> {
+    match text {
+        "line" => Ok(Mode::Line),
+        "paper" => Ok(Mode::Paper),
+        _ => Err(format!("found `{text}`, expected `line` or `paper`")),
+    }
+}
+
+fn parse_weight(text: &str) -> Result<(Branch, f32), String> {
+    let expected = || format!("found `{text}`, expected BRANCH=WEIGHT with rgb, fpfh or point and a number");
+    let (name, weight) = text.split_once('=').ok_or_else(expected)?;
+    let branch = [Branch::Rgb, Branch::Fpfh, Branch::Point].into_iter().find(|b| b.name() == name);
+    let weight = weight.parse().ok().filter(|w: &f32| w.is_finite() && *w >= 0.0);
+    branch.zip(weight).ok_or_else(expected)
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+mod bundled;
 mod cli;
 mod commands;
 mod exit;

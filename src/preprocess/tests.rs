@@ -1,0 +1,1 @@
+//! Tests of [`super::prepare`] on analytic scans.

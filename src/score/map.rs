@@ -1,0 +1,157 @@
+//! The anomaly map: 28 x 28 patch scores, bilinear to 224 x 224, then a Gaussian.
+//!
+//! Both steps are weighted by where there is a score at all. Plain interpolation would mix
+//! the zeros of empty patches into the part's edge: a defect on the edge would fade, and an
+//! edge between negative scores would glow.
+
+use super::AnomalyMap;
+use crate::cloud::OrganizedCloud;
+use crate::features::{GRID_SIZE, PATCH_SIZE, PatchGrid};
+use crate::preprocess::FRAME_SIZE;
+
+/// Standard deviation of the map's Gaussian in frame pixels, as the paper's baseline.
+pub const SIGMA_PX: f32 = 4.0;
+
+/// The map of the patch scores (in the order of `grid.patches()`) on the frame of `cloud`:
+/// row-major `[224 * 224]`, 0 where the cloud has no point or no patch near it has a score.
+/// Scores of either sign; linear in them. `sigma_px` of 0 leaves the Gaussian out.
+///
+/// # Panics
+/// When there is not one score a patch, or the cloud is not a frame.
+#[must_use]
+pub fn anomaly_map(
+    grid: &PatchGrid,
+    patch_scores: &[f32],
+    sigma_px: f32,
+    cloud: &OrganizedCloud,
+) -> Vec<f32> {
+    assert_eq!(patch_scores.len(), grid.count(), "one score a patch");
+    assert_eq!((cloud.height(), cloud.width()), (FRAME_SIZE, FRAME_SIZE), "the cloud is a frame");
+    let mut weighted = vec![0.0; GRID_SIZE * GRID_SIZE];
+    let mut weight = vec![0.0; GRID_SIZE * GRID_SIZE];
+    for (patch, score) in grid.patches().iter().zip(patch_scores) {
+        weighted[usize::from(*patch)] = *score;
+        weight[usize::from(*patch)] = 1.0;
+    }
+    let (mut values, mut weights) = (enlarge(&weighted), enlarge(&weight));
+    divide(&mut values, &mut weights, cloud.valid());
+    if sigma_px > 0.0 {
+        let kernel = gaussian(sigma_px);
+        values = blur(&values, &kernel);
+        weights = blur(&weights, &kernel);
+        divide(&mut values, &mut weights, cloud.valid());
+    }
+    values
+}
+
+/// Turns weighted sums into means on the object, with weight 1, and both into 0 elsewhere.
+fn divide(values: &mut [f32], weights: &mut [f32], object: &[bool]) {
+    for ((value, weight), on_object) in values.iter_mut().zip(weights).zip(object) {
+        // A weight this small is the rounding of an empty neighbourhood.
+        let scored = *on_object && *weight > 1e-6;
+        *value = if scored { *value / *weight } else { 0.0 };
+        *weight = f32::from(u8::from(scored));
+    }
+}
+
+/// Bilinear 28 x 28 to 224 x 224, pixel centres aligned, edges held.
+fn enlarge(grid: &[f32]) -> Vec<f32> {
+    let taps: Vec<(usize, usize, f32)> = (0..FRAME_SIZE).map(enlarge_tap).collect();
+    let mut out = Vec::with_capacity(FRAME_SIZE * FRAME_SIZE);
+    for (top, bottom, down) in &taps {
+        let row = |r: usize| &grid[r * GRID_SIZE..(r + 1) * GRID_SIZE];
+        let mixed: Vec<f32> = row(*top).iter().zip(row(*bottom)).map(|(a, b)| a + down * (b - a)).collect();
+        out.extend(
+            taps.iter().map(|(left, right, along)| mixed[*left] + along * (mixed[*right] - mixed[*left])),
+        );
+    }
+    out
+}
+
+/// The two cells around a frame pixel's centre and the share of the second.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "coordinates of a 224-pixel frame, clamped to be positive"
+)]
+fn enlarge_tap(pixel: usize) -> (usize, usize, f32) {
+    let position = ((pixel as f32 + 0.5) / PATCH_SIZE as f32 - 0.5).clamp(0.0, (GRID_SIZE - 1) as f32);
+    let first = position as usize;
+    (first, (first + 1).min(GRID_SIZE - 1), position - first as f32)
+}
+
+/// One half of the Gaussian from its centre out, cut at four standard deviations.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a radius of a few pixels, limited to the frame"
+)]
+fn gaussian(sigma_px: f32) -> Vec<f32> {
+    let radius = (4.0 * sigma_px).ceil().clamp(1.0, FRAME_SIZE as f32) as usize;
+    let half: Vec<f32> = (0..=radius).map(|i| (-0.5 * (i as f32 / sigma_px).powi(2)).exp()).collect();
+    let sum = 2.0 * half.iter().sum::<f32>() - half[0];
+    half.iter().map(|weight| weight / sum).collect()
+}
+
+/// Separable Gaussian; beyond the frame there is nothing (its weight is blurred alike).
+fn blur(image: &[f32], kernel: &[f32]) -> Vec<f32> {
+    let rows = blur_columns(image, kernel);
+    transpose(&blur_columns(&transpose(&rows), kernel))
+}
+
+/// Blurs down the columns: whole rows are added, which the compiler turns into vectors.
+fn blur_columns(image: &[f32], kernel: &[f32]) -> Vec<f32> {
+    let mut out = vec![0.0; image.len()];
+    for (row, target) in out.chunks_exact_mut(FRAME_SIZE).enumerate() {
+        let reach = kernel.len() - 1;
+        for source in row.saturating_sub(reach)..(row + reach + 1).min(FRAME_SIZE) {
+            let weight = kernel[source.abs_diff(row)];
+            let line = &image[source * FRAME_SIZE..(source + 1) * FRAME_SIZE];
+            target.iter_mut().zip(line).for_each(|(sum, value)| *sum += weight * value);
+        }
+    }
+    out
+}
+
+fn transpose(image: &[f32]) -> Vec<f32> {
+    let pixel = |i: usize| image[(i % FRAME_SIZE) * FRAME_SIZE + i / FRAME_SIZE];
+    (0..image.len()).map(pixel).collect()
+}
+
+/// The map on the scan's own grid, row-major `[scan_height * scan_width]`: bilinear between
+/// the frame's pixels, 0 outside the frame. Where the frame's neighbours are off the object
+/// their zeros are mixed in; mask with the scan's own object points where that matters.
+#[must_use]
+pub fn scan_map(map: &AnomalyMap) -> Vec<f32> {
+    let window = &map.window;
+    let rows: Vec<_> =
+        (0..window.scan_height).map(|r| scan_tap(r, window.top_px, window.px_per_frame_px)).collect();
+    let columns: Vec<_> =
+        (0..window.scan_width).map(|c| scan_tap(c, window.left_px, window.px_per_frame_px)).collect();
+    let at = |row: usize, column: usize| map.values[row * FRAME_SIZE + column];
+    let mix = |row: &Option<(usize, usize, f32)>, column: &Option<(usize, usize, f32)>| {
+        let (Some((top, bottom, down)), Some((left, right, along))) = (row, column) else { return 0.0 };
+        let line = |r: usize| at(r, *left) + along * (at(r, *right) - at(r, *left));
+        line(*top) + down * (line(*bottom) - line(*top))
+    };
+    rows.iter().flat_map(|row| columns.iter().map(move |column| mix(row, column))).collect()
+}
+
+/// The two frame pixels around a scan pixel's centre and the share of the second.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "checked to lie within the frame before the cast"
+)]
+fn scan_tap(pixel: usize, start_px: f32, step_px: f32) -> Option<(usize, usize, f32)> {
+    let position = (pixel as f32 + 0.5 - start_px) / step_px - 0.5;
+    if !(-0.5..FRAME_SIZE as f32 - 0.5).contains(&position) {
+        return None;
+    }
+    let position = position.clamp(0.0, (FRAME_SIZE - 1) as f32);
+    let first = position as usize;
+    Some((first, (first + 1).min(FRAME_SIZE - 1), position - first as f32))
+}
