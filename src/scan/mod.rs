@@ -1,5 +1,6 @@
 //! [`Scan`]: one acquisition (xyz and colour), its readers and the intake checks.
 
+pub mod npy;
 pub mod png;
 
 use std::path::{Path, PathBuf};
