@@ -121,37 +121,60 @@ fn transpose(image: &[f32]) -> Vec<f32> {
 }
 
 /// The map on the scan's own grid, row-major `[scan_height * scan_width]`: bilinear between
-/// the frame's pixels, 0 outside the frame. Where the frame's neighbours are off the object
-/// their zeros are mixed in; mask with the scan's own object points where that matters.
+/// the frame's scored pixels, 0 outside the frame and where the nearest frame pixel has no
+/// score.
 #[must_use]
 pub fn scan_map(map: &AnomalyMap) -> Vec<f32> {
     let window = &map.window;
-    let rows: Vec<_> =
-        (0..window.scan_height).map(|r| scan_tap(r, window.top_px, window.px_per_frame_px)).collect();
-    let columns: Vec<_> =
-        (0..window.scan_width).map(|c| scan_tap(c, window.left_px, window.px_per_frame_px)).collect();
-    let at = |row: usize, column: usize| map.values[row * FRAME_SIZE + column];
-    let mix = |row: &Option<(usize, usize, f32)>, column: &Option<(usize, usize, f32)>| {
-        let (Some((top, bottom, down)), Some((left, right, along))) = (row, column) else { return 0.0 };
-        let line = |r: usize| at(r, *left) + along * (at(r, *right) - at(r, *left));
-        line(*top) + down * (line(*bottom) - line(*top))
+    let taps = |len: usize, start_px: f32| -> Vec<Option<ScanTap>> {
+        (0..len).map(|pixel| scan_tap(pixel, start_px, window.px_per_frame_px)).collect()
     };
-    rows.iter().flat_map(|row| columns.iter().map(move |column| mix(row, column))).collect()
+    let rows = taps(window.scan_height, window.top_px);
+    let columns = taps(window.scan_width, window.left_px);
+    let value = |row: &Option<ScanTap>, column: &Option<ScanTap>| match (row, column) {
+        (Some(row), Some(column)) => between_scored(&map.values, row, column),
+        _ => 0.0,
+    };
+    rows.iter().flat_map(|row| columns.iter().map(move |column| value(row, column))).collect()
 }
 
 /// The two frame pixels around a scan pixel's centre and the share of the second.
+struct ScanTap {
+    pixels: [usize; 2],
+    share: f32,
+}
+
+/// The mean of the scored ones of four frame pixels, by their nearness; 0 when the nearest
+/// has no score.
+fn between_scored(values: &[f32], row: &ScanTap, column: &ScanTap) -> f32 {
+    let at = |r: usize, c: usize| values[row.pixels[r] * FRAME_SIZE + column.pixels[c]];
+    let nearest = at(usize::from(row.share > 0.5), usize::from(column.share > 0.5));
+    if nearest.abs() <= 0.0 {
+        return 0.0;
+    }
+    let (mut sum, mut weight) = (0.0, 0.0);
+    for (r, down) in [(0, 1.0 - row.share), (1, row.share)] {
+        for (c, along) in [(0, 1.0 - column.share), (1, column.share)] {
+            let scored = f32::from(u8::from(at(r, c).abs() > 0.0));
+            sum += scored * down * along * at(r, c);
+            weight += scored * down * along;
+        }
+    }
+    sum / weight
+}
+
 #[expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "checked to lie within the frame before the cast"
 )]
-fn scan_tap(pixel: usize, start_px: f32, step_px: f32) -> Option<(usize, usize, f32)> {
+fn scan_tap(pixel: usize, start_px: f32, step_px: f32) -> Option<ScanTap> {
     let position = (pixel as f32 + 0.5 - start_px) / step_px - 0.5;
     if !(-0.5..FRAME_SIZE as f32 - 0.5).contains(&position) {
         return None;
     }
     let position = position.clamp(0.0, (FRAME_SIZE - 1) as f32);
     let first = position as usize;
-    Some((first, (first + 1).min(FRAME_SIZE - 1), position - first as f32))
+    Some(ScanTap { pixels: [first, (first + 1).min(FRAME_SIZE - 1)], share: position - first as f32 })
 }

@@ -16,15 +16,25 @@ const STEP_PITCHES_MAX: f32 = 5.0;
 /// above the median of the map's object pixels. Only a guide for the eye: it says which
 /// places stand out within this part, not that the part is bad. A flat map has none.
 #[must_use]
-pub fn region_threshold(map: &AnomalyMap, prepared: &PreparedScan) -> f32 {
-    let object = map.values.iter().zip(prepared.cloud.valid());
-    let on_object: Vec<f32> = object.filter(|(_, valid)| **valid).map(|(value, _)| *value).collect();
-    let center = median(&on_object);
-    let deviations: Vec<f32> = on_object.iter().map(|value| (value - center).abs()).collect();
+pub fn region_threshold(map: &AnomalyMap) -> f32 {
+    let scored = scored_values(map);
+    let center = median(&scored);
+    let deviations: Vec<f32> = scored.iter().map(|value| (value - center).abs()).collect();
     let spread = SD_PER_MAD * median(&deviations);
     // When over half of the pixels are equal, whatever differs at all would stand out.
-    let fallback = on_object.iter().copied().fold(center, f32::max);
+    let fallback = scored.iter().copied().fold(center, f32::max);
     if spread > 0.0 { center + ROBUST_SD_COUNT * spread } else { fallback }
+}
+
+/// Median of the map's scored pixels: the usual within this part.
+#[must_use]
+pub fn map_median(map: &AnomalyMap) -> f32 {
+    median(&scored_values(map))
+}
+
+/// The map's values on the object: a map is exactly 0 elsewhere, and hardly ever there.
+fn scored_values(map: &AnomalyMap) -> Vec<f32> {
+    map.values.iter().copied().filter(|value| value.abs() > 0.0).collect()
 }
 
 /// The 8-connected regions of object pixels whose map value is above `threshold`, highest

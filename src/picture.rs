@@ -1,1 +1,0 @@
-//! Pictures of what the detector saw: overlays, coloured depth, contact sheets, as PNG bytes.
