@@ -1,1 +1,0 @@
-//! Branch stage: fpfh.
