@@ -5,10 +5,24 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+mod acquire;
+#[cfg(feature = "demo")]
+mod broker;
 mod bundled;
 mod cli;
 mod commands;
+mod config;
+mod daemon;
+mod demo_metrics;
 mod exit;
+mod http;
+mod journal;
+mod message;
+mod npy_map;
+mod publish;
+mod record;
+mod telemetry;
+mod worker;
 
 fn main() -> ExitCode {
     let cli = match cli::Cli::try_parse() {

@@ -1,0 +1,217 @@
+//! The detector thread: one scan after the other, and the threshold from the first of them.
+//!
+//! The detector comes in as a closure, so that this file can be tested without networks.
+//! Whatever a scan does to the detector, it is answered: a panic becomes
+//! `not_decidable{internal_error}`, and the thread lives on.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, SyncSender};
+use std::time::{Duration, Instant};
+
+use tracing::{debug, error, info, info_span};
+use zal::calibration::Calibration;
+use zal::detector::{Detection, Evaluation, Reason, Timing};
+use zal::scan::Scan;
+
+use crate::acquire::Claim;
+use crate::acquire::intake::{Acquired, Wake};
+use crate::journal::Disposition;
+use crate::message::CalibrationBody;
+use crate::telemetry::Metrics;
+
+/// A scan and everything said of it, on its way to the journal.
+pub struct Judged {
+    /// The claim that is answered.
+    pub claim: Claim,
+    /// The scan, when it could be read.
+    pub scan: Option<Scan>,
+    /// What is said of it.
+    pub detection: Detection,
+    /// Where its files go.
+    pub disposition: Disposition,
+    /// Milliseconds of the stages before the detector.
+    pub intake_ms: Vec<(String, f32)>,
+    /// Its score, when it is one of those that set the threshold.
+    pub calibration_score: Option<f32>,
+    /// Where the threshold stands after this part.
+    pub calibration: CalibrationBody,
+}
+
+/// Gathers the scores of the first parts and makes the threshold of them.
+pub struct Calibrator {
+    need_count: usize,
+    rate: f32,
+    scores: Vec<f32>,
+    calibration: Option<Calibration>,
+}
+
+impl Calibrator {
+    /// Keeps the calibration that the bundle brings, if any.
+    pub const fn fixed(calibration: Option<Calibration>) -> Self {
+        Self { need_count: 0, rate: 0.0, scores: Vec::new(), calibration }
+    }
+
+    /// Takes the first `need_count` scores, of which `scores` are already known.
+    pub fn from_first(need_count: usize, rate: f32, mut scores: Vec<f32>) -> Self {
+        scores.truncate(need_count);
+        let mut calibrator = Self { need_count, rate, scores, calibration: None };
+        calibrator.complete();
+        calibrator
+    }
+
+    /// The calibration in use.
+    pub const fn calibration(&self) -> Option<&Calibration> {
+        self.calibration.as_ref()
+    }
+
+    /// Takes a detection made while calibrating: its score is kept and no verdict is given.
+    /// Gives the score that was taken.
+    fn take(&mut self, detection: &mut Detection) -> Option<f32> {
+        if self.need_count == 0 || self.scores.len() >= self.need_count {
+            return None;
+        }
+        let judged = detection.evaluation != Evaluation::NotDecidable;
+        let score = detection.score.filter(|s| judged && s.is_finite())?;
+        self.scores.push(score);
+        detection.evaluation = Evaluation::Undefined;
+        detection.reasons.push(Reason {
+            code: "calibrating".into(),
+            text: format!("part {} of the {} that set the threshold", self.scores.len(), self.need_count),
+        });
+        self.complete();
+        Some(score)
+    }
+
+    fn complete(&mut self) {
+        if self.need_count == 0 || self.scores.len() < self.need_count {
+            return;
+        }
+        match Calibration::new(self.scores.clone(), self.rate) {
+            Ok(calibration) => {
+                info!(
+                    threshold = calibration.threshold(),
+                    parts = self.need_count,
+                    promised_rate = calibration.promised_rate(),
+                    "calibrated from the first parts"
+                );
+                self.calibration = Some(calibration);
+            }
+            Err(error) => error!(%error, "cannot calibrate"),
+        }
+    }
+
+    /// As published in `/birth`.
+    pub fn body(&self) -> CalibrationBody {
+        let in_use = self.calibration.as_ref();
+        CalibrationBody {
+            threshold: in_use.map(Calibration::threshold),
+            have_count: in_use.map_or(self.scores.len(), |c| c.scores().len()),
+            need_count: self.need_count,
+            promised_rate: in_use.map(Calibration::promised_rate),
+        }
+    }
+}
+
+/// What the detector thread needs.
+pub struct Worker<J> {
+    /// Judges one scan with the calibration in use.
+    pub judge: J,
+    /// Where the threshold comes from.
+    pub calibrator: Calibrator,
+    /// A scan that waited longer is not judged; zero for no limit.
+    pub wait_max: Duration,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Set when no further scan is to be begun.
+    pub stop: Arc<AtomicBool>,
+}
+
+impl<J: FnMut(&Scan, Option<&Calibration>) -> Detection> Worker<J> {
+    /// Judges until the intake ends or the daemon stops; what is still queued then stays in
+    /// `work/` for the next start.
+    pub fn run(mut self, scans: &Receiver<Acquired>, judged: &SyncSender<Judged>, waker: &Sender<Wake>) {
+        for acquired in scans {
+            if self.stop.load(Ordering::Relaxed) {
+                return;
+            }
+            let answer = self.answer(acquired);
+            if judged.send(answer).is_err() {
+                return;
+            }
+            // The intake has ended when nobody listens.
+            let _ = waker.send(Wake::Judged);
+        }
+    }
+
+    /// Answers one scan, whatever it is.
+    fn answer(&mut self, acquired: Acquired) -> Judged {
+        let Acquired { claim, scan, read_ms, seen } = acquired;
+        let _span = info_span!("scan", scan_id = claim.id).entered();
+        let waited = seen.elapsed();
+        let intake_ms =
+            vec![("wait".to_owned(), waited.as_secs_f32() * 1e3 - read_ms), ("read".to_owned(), read_ms)];
+        let (scan, mut detection) = match scan {
+            Err(reason) => (None, undecided(reason)),
+            Ok(scan) if !self.wait_max.is_zero() && waited > self.wait_max => {
+                let text = format!(
+                    "the part waited {} ms, {} ms are allowed",
+                    waited.as_millis(),
+                    self.wait_max.as_millis()
+                );
+                (Some(scan), undecided(Reason { code: "overrun".into(), text }))
+            }
+            Ok(scan) => {
+                let detection = self.detect(&scan);
+                (Some(scan), detection)
+            }
+        };
+        let calibration_score = self.calibrator.take(&mut detection);
+        debug!(evaluation = ?detection.evaluation, score = detection.score, "judged");
+        Judged {
+            disposition: if scan.is_some() { Disposition::Done } else { Disposition::Bad },
+            claim,
+            scan,
+            detection,
+            intake_ms,
+            calibration_score,
+            calibration: self.calibrator.body(),
+        }
+    }
+
+    /// Runs the detector and survives its panics.
+    fn detect(&mut self, scan: &Scan) -> Detection {
+        let start = Instant::now();
+        self.metrics.begin_detect();
+        let (judge, calibration) = (&mut self.judge, self.calibrator.calibration());
+        let detection = catch_unwind(AssertUnwindSafe(|| judge(scan, calibration)));
+        self.metrics.end_detect(start.elapsed());
+        detection.unwrap_or_else(|_| {
+            error!("the detector failed on this scan, which is a bug in zal; the scan is kept in done/");
+            undecided(Reason {
+                code: "internal_error".into(),
+                text: "the detector failed on this scan, which is a bug in zal; please keep the scan".into(),
+            })
+        })
+    }
+}
+
+/// A detection that says only why there is none.
+pub fn undecided(reason: Reason) -> Detection {
+    Detection {
+        evaluation: Evaluation::NotDecidable,
+        score: None,
+        threshold: None,
+        p_value: None,
+        reasons: vec![reason],
+        branches: Vec::new(),
+        regions: Vec::new(),
+        nearest: None,
+        map: None,
+        timing: Timing::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
