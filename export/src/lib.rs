@@ -2,5 +2,8 @@
 //! line, so that the tests reach every part without starting a process.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the commands speak on their streams")]
 
+pub mod onnx;
+pub mod weights;
+pub mod graphs;
 pub mod commands;
 pub mod signing;

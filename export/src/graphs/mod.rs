@@ -1,0 +1,6 @@
+//! The graphs that zal's artifacts are made of.
+
+pub mod layer;
+pub mod resnet;
+pub mod pointnet;
+pub mod normalcy;

@@ -1,0 +1,172 @@
+//! Shape inference over the operators that backbones and our own graphs are made of.
+//!
+//! Sizes are exact, or a multiple of the batch, or unknown. An operator without a rule makes its output
+//! unknown and is no error: what follows from it stays undeclared, and the contract check decides whether
+//! that matters. Sizes that contradict each other are errors, with node, found and expected.
+
+mod rules;
+mod axes;
+mod windows;
+
+use std::collections::BTreeMap;
+
+use super::OnnxError;
+use super::proto::{
+    DimensionProto, DimensionValue, GraphProto, NodeProto, TensorProto, TensorShapeProto, TensorTypeProto,
+    TypeProto, ValueInfoProto, elem,
+};
+
+/// Size of one axis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// Exactly this size.
+    Fixed(usize),
+    /// This many times the batch.
+    PerBatch(usize),
+    /// Not known.
+    Unknown,
+}
+
+impl Extent {
+    /// The batch itself.
+    pub const BATCH: Self = Self::PerBatch(1);
+}
+
+/// What is known of a tensor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorType {
+    /// Element type, see [`elem`].
+    pub elem: i32,
+    /// Shape.
+    pub dims: Vec<Extent>,
+    /// Elements of a small constant of integers: shapes, axes, pads.
+    pub integers: Option<Vec<i64>>,
+}
+
+impl TensorType {
+    /// A tensor whose elements are not known.
+    #[must_use]
+    pub fn new(elem: i32, dims: Vec<Extent>) -> Self {
+        Self { elem, dims, integers: None }
+    }
+}
+
+/// Two things that do not fit together; the caller adds the node.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Mismatch {
+    found: String,
+    expected: String,
+}
+
+impl Mismatch {
+    fn new(found: impl Into<String>, expected: impl Into<String>) -> Self {
+        Self { found: found.into(), expected: expected.into() }
+    }
+}
+
+/// Types of all tensors of the graph for which there is a rule, by name.
+///
+/// # Errors
+/// When a node's inputs contradict each other or its attributes.
+pub fn infer(graph: &GraphProto) -> Result<BTreeMap<String, TensorType>, OnnxError> {
+    let mut types = BTreeMap::new();
+    let symbol = batch_symbol(graph);
+    for input in &graph.input {
+        if let Some(declared) = input.tensor() {
+            types.insert(input.name.clone(), declared_type(declared, symbol));
+        }
+    }
+    for tensor in &graph.initializer {
+        types.insert(tensor.name.clone(), constant_type(tensor));
+    }
+    for node in &graph.node {
+        let inputs: Vec<Option<&TensorType>> = node.input.iter().map(|name| types.get(name)).collect();
+        let inferred = rules::output_type(node, &inputs).map_err(|mismatch| shape_error(node, mismatch))?;
+        if let (Some(inferred), Some(name)) = (inferred, node.output.first()) {
+            types.insert(name.clone(), inferred);
+        }
+    }
+    Ok(types)
+}
+
+/// The symbol of the first axis of the first input: by it the batch is known elsewhere.
+#[must_use]
+pub fn batch_symbol(graph: &GraphProto) -> Option<&str> {
+    match graph.input.first()?.tensor()?.shape.as_ref()?.dim.first()?.value.as_ref()? {
+        DimensionValue::DimParam(symbol) => Some(symbol),
+        DimensionValue::DimValue(_) => None,
+    }
+}
+
+/// Declares a tensor; the batch axis carries `symbol`, every other size that is not fixed stays open.
+#[must_use]
+pub fn declare(name: &str, elem_type: i32, dims: &[Extent], symbol: &str) -> ValueInfoProto {
+    let axis = |extent: &Extent| {
+        let value = match extent {
+            Extent::Fixed(size) => Some(DimensionValue::DimValue(to_i64(*size))),
+            Extent::PerBatch(1) => Some(DimensionValue::DimParam(symbol.into())),
+            Extent::PerBatch(_) | Extent::Unknown => None,
+        };
+        DimensionProto { value }
+    };
+    let shape = TensorShapeProto { dim: dims.iter().map(axis).collect() };
+    let tensor_type = TensorTypeProto { elem_type, shape: Some(shape) };
+    ValueInfoProto {
+        name: name.into(),
+        r#type: Some(TypeProto { tensor_type: Some(tensor_type) }),
+        ..ValueInfoProto::default()
+    }
+}
+
+/// A size as ONNX writes it.
+///
+/// # Panics
+/// Never for the size of a tensor in memory.
+#[must_use]
+pub fn to_i64(size: usize) -> i64 {
+    i64::try_from(size).expect("the size of a tensor in memory fits 63 bits")
+}
+
+fn shape_error(node: &NodeProto, mismatch: Mismatch) -> OnnxError {
+    OnnxError::Shape {
+        node: node.name.clone(),
+        op: node.op_type.clone(),
+        found: mismatch.found,
+        expected: mismatch.expected,
+    }
+}
+
+fn declared_type(declared: &TensorTypeProto, symbol: Option<&str>) -> TensorType {
+    let axis = |dim: &DimensionProto| match &dim.value {
+        Some(DimensionValue::DimValue(size)) => usize::try_from(*size).map_or(Extent::Unknown, Extent::Fixed),
+        Some(DimensionValue::DimParam(name)) if Some(name.as_str()) == symbol => Extent::BATCH,
+        Some(DimensionValue::DimParam(_)) | None => Extent::Unknown,
+    };
+    let dims = declared.shape.iter().flat_map(|shape| &shape.dim).map(axis).collect();
+    TensorType::new(declared.elem_type, dims)
+}
+
+/// Type of a constant; the elements of short integer vectors come along.
+pub(super) fn constant_type(tensor: &TensorProto) -> TensorType {
+    let dims = tensor
+        .dims
+        .iter()
+        .map(|&size| usize::try_from(size).map_or(Extent::Unknown, Extent::Fixed))
+        .collect::<Vec<_>>();
+    TensorType { elem: tensor.data_type, dims, integers: small_integers(tensor) }
+}
+
+fn small_integers(tensor: &TensorProto) -> Option<Vec<i64>> {
+    const COUNT_MAX: usize = 64;
+    if tensor.data_type != elem::INT64 || tensor.dims.len() > 1 {
+        return None;
+    }
+    let integers: Vec<i64> = match &tensor.raw_data {
+        Some(raw) if raw.len() <= 8 * COUNT_MAX => {
+            raw.as_chunks::<8>().0.iter().map(|bytes| i64::from_le_bytes(*bytes)).collect()
+        }
+        Some(_) => return None,
+        None => tensor.int64_data.clone(),
+    };
+    (integers.len() <= COUNT_MAX).then_some(integers)
+}
