@@ -177,7 +177,8 @@ fn scale_blocks(rows: &mut Array2<f32>, blocks: &[Block], scales: &[f32]) {
 /// held-out scans.
 fn measure(params: &mut ModeParams, bank: MemoryBank, held_out: &[DescribedScan]) -> anyhow::Result<()> {
     let comparison = Comparison::new(params, bank)?;
-    let distances: Vec<Vec<Vec<f32>>> = held_out.iter().map(|s| comparison.distances(&s.features)).collect();
+    let distances: Vec<Vec<Vec<f32>>> =
+        held_out.iter().map(|s| comparison.distances(&s.features)).collect::<Result<_, _>>()?;
     match &mut params.scoring {
         Scoring::Late { branches } => {
             for (index, branch) in branches.iter_mut().enumerate() {

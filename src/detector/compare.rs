@@ -1,11 +1,12 @@
 //! Compares the patches of a scan with the memory bank: the one place where the modes differ.
 
+use ndarray::{Array2, ArrayView1, ArrayView2, s};
 use serde::{Deserialize, Serialize};
 
 use super::DetectorError;
 use super::params::{BranchWeight, ModeParams, Scoring};
 use crate::bank::MemoryBank;
-use crate::bank::search::{Neighbor, SearchIndex};
+use crate::bank::search::{Neighbor, SearchError, SearchIndex};
 use crate::features::fusion::concatenate;
 use crate::features::{Branch, PatchFeatures};
 use crate::score::{
@@ -97,55 +98,110 @@ impl Comparison {
 
     /// Distance of every patch to its nearest row: one list a branch (mode `line`), or one
     /// for the concatenation (mode `paper`). For the statistics that `zal-export` measures.
-    #[must_use]
-    pub fn distances(&self, features: &[PatchFeatures]) -> Vec<Vec<f32>> {
-        self.nearest(features).iter().map(|list| list.iter().map(|n| n.distance).collect()).collect()
+    ///
+    /// # Errors
+    /// When descriptors are not finite or not as wide as the bank's.
+    pub fn distances(&self, features: &[PatchFeatures]) -> Result<Vec<Vec<f32>>, SearchError> {
+        Ok(self.nearest(features)?.iter().map(|list| list.iter().map(|n| n.distance).collect()).collect())
     }
 
-    /// Scores the patches of one scan; `features` in the order of the settings' branches.
-    #[must_use]
-    pub fn compare(&self, features: &[PatchFeatures], logits: Option<&[f32]>) -> Compared {
-        let nearest = self.nearest(features);
-        let distances: Vec<Vec<f32>> =
-            nearest.iter().map(|list| list.iter().map(|n| n.distance).collect()).collect();
+    /// Scores the patches of one scan; `features` in the order of the settings' branches,
+    /// `logits` of the same patches when [`Comparison::needs_logits`].
+    ///
+    /// # Errors
+    /// When descriptors are not finite or not as wide as the bank's.
+    pub fn compare(&self, features: &[PatchFeatures], logits: Option<&[f32]>) -> Result<Compared, SearchError> {
+        let nearest = self.nearest(features)?;
         match &self.kind {
-            Kind::Late { branches, .. } => self.late(branches, &nearest, &distances),
-            Kind::Joint { lambda, stats, .. } => {
-                let scores = joint(&distances[0], logits.unwrap_or_default(), stats, *lambda);
-                let worst = worst_patch(&scores);
-                let score = worst.map_or(0.0, |w| self.reweighted(features, &nearest[0], w, scores[w], stats));
-                let nearest = worst.map(|w| self.origin(&nearest[0][w]));
-                Compared { image_score: score, map_scores: scores, branches: Vec::new(), nearest }
+            Kind::Late { branches, .. } => Ok(self.late(branches, &nearest)),
+            Kind::Joint { index, lambda, stats, .. } => {
+                let joined = self.concatenated(features);
+                let patch = PatchLogits { logits: logits.unwrap_or_default(), lambda: *lambda, stats };
+                self.joint(index, joined.view(), &nearest[0], &patch)
             }
         }
     }
 
-    fn nearest(&self, features: &[PatchFeatures]) -> Vec<Vec<Neighbor>> {
+    fn nearest(&self, features: &[PatchFeatures]) -> Result<Vec<Vec<Neighbor>>, SearchError> {
         match &self.kind {
             Kind::Late { indexes, .. } => {
-                let search = |(index, part): (&SearchIndex, &PatchFeatures)| index.nearest(part.rows.view());
-                indexes.iter().zip(features).map(search).collect()
+                indexes.iter().zip(features).map(|(index, part)| nearest_one(index, part.rows.view())).collect()
             }
-            Kind::Joint { block_scales, index, .. } => {
-                let parts: Vec<&PatchFeatures> = features.iter().collect();
-                vec![index.nearest(concatenate(&parts, block_scales).view())]
-            }
+            Kind::Joint { index, .. } => Ok(vec![nearest_one(index, self.concatenated(features).view())?]),
         }
     }
 
-    fn late<'a>(&self, branches: &[BranchWeight], nearest: &[Vec<Neighbor>], distances: &'a [Vec<f32>]) -> Compared {
-        let part = |(b, distances): (&BranchWeight, &'a Vec<f32>)| BranchDistances {
-            branch: b.branch,
-            distances,
-            weight: b.weight,
-            spread: b.spread,
-        };
-        let parts: Vec<BranchDistances<'a>> = branches.iter().zip(distances).map(part).collect();
+    fn concatenated(&self, features: &[PatchFeatures]) -> Array2<f32> {
+        let parts: Vec<&PatchFeatures> = features.iter().collect();
+        match &self.kind {
+            Kind::Joint { block_scales, .. } => concatenate(&parts, block_scales),
+            Kind::Late { .. } => Array2::zeros((0, 0)),
+        }
+    }
+
+    fn late(&self, branches: &[BranchWeight], nearest: &[Vec<Neighbor>]) -> Compared {
+        let distances: Vec<Vec<f32>> =
+            nearest.iter().map(|list| list.iter().map(|n| n.distance).collect()).collect();
+        let parts: Vec<BranchDistances<'_>> = branches
+            .iter()
+            .zip(&distances)
+            .map(|(b, distances)| BranchDistances { branch: b.branch, distances, weight: b.weight, spread: b.spread })
+            .collect();
         let scores = fuse_line(&parts);
         let worst = worst_patch(&scores.sub);
         let shares = worst.map_or_else(Vec::new, |w| branch_shares(&parts, w));
         let loudest = (0..shares.len()).max_by(|a, b| shares[*a].share.total_cmp(&shares[*b].share));
-        let nearest = worst.zip(loudest).map(|(w, b)| self.origin(&nearest[b][w]));
+        let nearest = worst.zip(loudest).map(|(w, b)| self.origin(nearest[b][w]));
         Compared { image_score: image_score(&scores.sub), map_scores: scores.std, branches: shares, nearest }
     }
+
+    /// The distance of the worst patch is re-weighted by the neighbours of its nearest row,
+    /// then joined with its logit as every patch is: with lambda 0 the order is BTF's.
+    fn joint(
+        &self,
+        index: &SearchIndex,
+        queries: ArrayView2<'_, f32>,
+        nearest: &[Neighbor],
+        patch: &PatchLogits<'_>,
+    ) -> Result<Compared, SearchError> {
+        let distances: Vec<f32> = nearest.iter().map(|n| n.distance).collect();
+        let scores = joint(&distances, patch.logits, patch.stats, patch.lambda);
+        let Some(worst) = worst_patch(&scores) else {
+            return Ok(Compared { image_score: 0.0, map_scores: scores, branches: Vec::new(), nearest: None });
+        };
+        let row = usize::try_from(nearest[worst].row).unwrap_or(usize::MAX);
+        let around = index.nearest(self.bank.rows.slice(s![row..=row, ..]), REWEIGHT_NEIGHBORS)?;
+        let query = queries.row(worst);
+        let to_query = |n: &Neighbor| euclidean(query, self.bank.rows.row(usize::try_from(n.row).unwrap_or(row)));
+        let others: Vec<f32> = around.of(0).iter().skip(1).map(to_query).collect();
+        let reweighted = image_score_paper(distances[worst], &others, index.dims());
+        let logit = patch.logits.get(worst..=worst).unwrap_or_default();
+        let image_score = joint(&[reweighted], logit, patch.stats, patch.lambda)[0];
+        let nearest = Some(self.origin(nearest[worst]));
+        Ok(Compared { image_score, map_scores: scores, branches: Vec::new(), nearest })
+    }
+
+    fn origin(&self, neighbor: Neighbor) -> NearestNormal {
+        let (scan, patch) = self.bank.origin(usize::try_from(neighbor.row).unwrap_or(usize::MAX));
+        NearestNormal { scan: scan.into(), patch }
+    }
+}
+
+/// Logits of the normalcy classifier and how they are joined with the distances.
+struct PatchLogits<'a> {
+    logits: &'a [f32],
+    lambda: f32,
+    stats: &'a JointStats,
+}
+
+fn nearest_one(index: &SearchIndex, queries: ArrayView2<'_, f32>) -> Result<Vec<Neighbor>, SearchError> {
+    Ok(index.nearest(queries, 1)?.iter().map(|list| list[0]).collect())
+}
+
+fn euclidean(a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>) -> f32 {
+    a.iter().zip(b).map(|(x, y)| (x - y).powi(2)).sum::<f32>().sqrt()
+}
+
+fn mismatch(what: &'static str, found: &impl std::fmt::Debug, expected: &impl std::fmt::Debug) -> DetectorError {
+    DetectorError::Mismatch { what, found: format!("{found:?}"), expected: format!("{expected:?}") }
 }

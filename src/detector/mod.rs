@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::bank::search::SearchError;
 use crate::bank::{BankError, MemoryBank};
 use crate::calibration::Calibration;
 use crate::engine::EngineReport;
@@ -89,6 +90,9 @@ pub enum DetectorError {
     /// The bank does not fit.
     #[error(transparent)]
     Bank(#[from] BankError),
+    /// The bank cannot be searched.
+    #[error(transparent)]
+    Search(#[from] SearchError),
     /// Settings and bank disagree.
     #[error("{what}: found {found}, expected {expected}")]
     Mismatch {
@@ -155,7 +159,7 @@ impl Detector {
         }
         let features = self.describe(&prepared, &grid, laps).map_err(|e| not_described(&e))?;
         let logits = self.logits(&prepared, &grid, laps).map_err(|e| not_described(&e))?;
-        let compared = self.comparison.compare(&features, logits.as_deref());
+        let compared = self.comparison.compare(&features, logits.as_deref()).map_err(|e| not_compared(&e))?;
         laps.lap("bank");
         if !compared.image_score.is_finite() {
             return Err(Reason { code: "score_not_finite".into(), text: "a score is not a finite number".into() });
@@ -266,7 +270,7 @@ impl Detector {
 
     /// Rows of the memory bank.
     #[must_use]
-    pub const fn bank_rows(&self) -> usize {
+    pub fn bank_rows(&self) -> usize {
         self.comparison.bank_rows()
     }
 
@@ -342,4 +346,8 @@ fn not_described(error: &DescribeError) -> Reason {
         DescribeError::Engine(_) => "engine_failed",
     };
     Reason { code: code.into(), text: error.to_string() }
+}
+
+fn not_compared(error: &SearchError) -> Reason {
+    Reason { code: "not_comparable".into(), text: error.to_string() }
 }

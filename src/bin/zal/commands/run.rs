@@ -3,11 +3,10 @@
 use std::path::PathBuf;
 
 use tracing::info;
-use zal::bundle::Bundle;
 
 use crate::config::{self, ConfigError};
 use crate::exit::{CommandResult, Exit, Failure};
-use crate::{daemon, telemetry};
+use crate::{bundled, daemon, telemetry};
 
 /// Arguments of `zal run`.
 #[derive(Debug, clap::Args)]
@@ -34,7 +33,7 @@ pub fn run(args: &Args) -> CommandResult {
         return Ok(Exit::Ok);
     }
     telemetry::start_log("info", args.log_json);
-    let bundle = Bundle::open(&config.detector.bundle).map_err(|error| bundle_failure(error.into()))?;
+    let bundle = bundled::open(Some(&config.detector.bundle))?;
     let daemon = daemon::start(&config, &bundle)?;
     daemon.stop_on_signals();
     // Outside of systemd there is nobody to tell.
@@ -50,8 +49,4 @@ fn config_failure(error: ConfigError) -> Failure {
         ConfigError::Wrong { .. } => Exit::Config,
     };
     Failure::new(exit, error).hint("systemd/zal.toml shows every key; --check only checks")
-}
-
-fn bundle_failure(error: anyhow::Error) -> Failure {
-    Failure::new(Exit::BadData, error).hint("`bundle` in [detector] names a signed .zalb file")
 }
