@@ -126,7 +126,7 @@ fn fill(
         rows.push(concatenate(Axis(1), &blocks)?);
         origins.extend(scan.patches.iter().map(|patch| RowOrigin { scan: index, patch: *patch }));
     }
-    let views: Vec<ArrayView2<'_, f32>> = rows.iter().map(Array2::view).collect();
+    let views: Vec<ArrayView2<'_, f32>> = rows.iter().map(|r: &Array2<f32>| r.view()).collect();
     let rows = concatenate(Axis(0), &views)?;
     let blocks = measure_blocks(&scans[0], &rows);
     let scales: Vec<f32> = blocks.iter().map(|b| 1.0 / b.mean_norm.max(f32::MIN_POSITIVE)).collect();

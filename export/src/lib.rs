@@ -5,5 +5,8 @@
 pub mod onnx;
 pub mod weights;
 pub mod graphs;
-pub mod commands;
+pub mod dataset;
+pub mod provenance;
 pub mod signing;
+pub mod bank_build;
+pub mod commands;

@@ -168,7 +168,7 @@ impl Detector {
             values: anomaly_map(&grid, &compared.map_scores, self.params.map_sigma_px, &prepared.cloud),
             window: prepared.window,
         };
-        let regions = regions(&map, &prepared, region_threshold(&map, &prepared), REGIONS_MAX);
+        let regions = regions(&map, &prepared, region_threshold(&map), REGIONS_MAX);
         laps.lap("score");
         Ok(Detection {
             map: Some(map),

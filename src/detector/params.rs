@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::features::Branch;
 use crate::features::describe::DescribeParams;
 use crate::features::fpfh::{FpfhParams, MissingRule};
-use crate::features::rgb::RgbStages;
+use crate::features::rgb::{RgbParams, RgbPooling, RgbStages};
 use crate::preprocess::PreprocessParams;
 use crate::score::JointStats;
 
@@ -88,7 +88,7 @@ impl ModeParams {
     #[must_use]
     pub fn of(mode: Mode) -> Self {
         let branches = vec![Branch::Rgb, Branch::Fpfh, Branch::Point];
-        let (preprocess, rgb_stages, scoring) = match mode {
+        let (preprocess, stages, scoring) = match mode {
             Mode::Line => {
                 let unit = |branch: &Branch| BranchWeight { branch: *branch, weight: 1.0, spread: 1.0 };
                 let late = Scoring::Late { branches: branches.iter().map(unit).collect() };
@@ -101,7 +101,12 @@ impl ModeParams {
             }
         };
         let describe =
-            DescribeParams { branches, rgb_stages, fpfh: FpfhParams::default(), fpfh_missing: MissingRule::Skip };
+            DescribeParams {
+                branches,
+                rgb: RgbParams { stages, pooling: RgbPooling::InPlace },
+                fpfh: FpfhParams::default(),
+                fpfh_missing: MissingRule::Skip,
+            };
         Self { preprocess, describe, scoring, map_sigma_px: 4.0 }
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::fpfh::{self, FpfhParams, MissingRule};
-use super::rgb::{self, RgbStages};
+use super::rgb::{self, RgbParams};
 use super::{Branch, PatchFeatures, PatchGrid, pointnet};
 use crate::engine::{Engine, EngineError, EngineReport};
 use crate::preprocess::PreparedScan;
@@ -18,8 +18,8 @@ use crate::preprocess::PreparedScan;
 pub struct DescribeParams {
     /// Branches to compute, in the order of the bank's blocks.
     pub branches: Vec<Branch>,
-    /// Stages of the colour backbone.
-    pub rgb_stages: RgbStages,
+    /// Maps of the colour backbone and their pooling.
+    pub rgb: RgbParams,
     /// Normals and FPFH.
     pub fpfh: FpfhParams,
     /// What missing pixels contribute to a patch's mean FPFH.
@@ -109,7 +109,7 @@ impl Describer {
             Branch::Rgb => {
                 let color = prepared.color.as_ref().ok_or(DescribeError::NoColor)?;
                 let engine = self.graphs.rgb.as_mut().ok_or(DescribeError::NoGraph { branch })?;
-                Ok(rgb::describe(engine.as_mut(), color, grid, self.params.rgb_stages)?)
+                Ok(rgb::describe_with(engine.as_mut(), color, grid, &self.params.rgb)?)
             }
             Branch::Fpfh => {
                 let rows = fpfh::describe_points(&prepared.cloud, &self.params.fpfh);
