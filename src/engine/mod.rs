@@ -1,9 +1,18 @@
 //! [`Engine`]: runs one ONNX graph. ONNX Runtime when its library is found, tract else.
 //!
 //! Which of them runs, on which provider, is part of every result: see [`EngineReport`].
+//! The library looks for no file and reads no environment: the caller names the runtime
+//! library in [`EngineOptions`].
+
+mod ort;
+mod tract;
+
+use std::path::PathBuf;
 
 use ndarray::{ArrayD, ArrayViewD};
 use serde::{Deserialize, Serialize};
+
+use crate::contract::{ContractError, Dim, Dtype, GraphContract};
 
 /// One input tensor.
 #[derive(Debug, Clone)]
@@ -12,6 +21,15 @@ pub enum Input<'a> {
     F32(ArrayViewD<'a, f32>),
     /// 64-bit indices.
     I64(ArrayViewD<'a, i64>),
+}
+
+impl Input<'_> {
+    fn dtype_and_shape(&self) -> (Dtype, &[usize]) {
+        match self {
+            Self::F32(values) => (Dtype::F32, values.shape()),
+            Self::I64(values) => (Dtype::I64, values.shape()),
+        }
+    }
 }
 
 /// What really runs a graph, for status, results and alarms.
@@ -43,6 +61,36 @@ pub trait Engine: Send {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
+    /// The graph or its inputs do not meet the contract.
+    #[error(transparent)]
+    Contract(#[from] ContractError),
+    /// ONNX Runtime is asked for, but no library was found.
+    #[error("the engine onnxruntime is asked for, but no runtime library was found")]
+    NoRuntimeLibrary,
+    /// The runtime library cannot be used.
+    #[error("{path} cannot be used as the ONNX Runtime library: {reason}")]
+    RuntimeLibrary {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A process can hold one runtime library only.
+    #[error("the ONNX Runtime library {loaded} is already loaded, {asked} cannot be loaded beside it")]
+    OtherRuntimeLibrary {
+        /// The library in use.
+        loaded: PathBuf,
+        /// The library asked for.
+        asked: PathBuf,
+    },
+    /// Every provider was tried and none runs the graph.
+    #[error("no provider of ONNX Runtime runs the graph `{graph}`: {}", reasons.join("; "))]
+    NoProvider {
+        /// The contract.
+        graph: &'static str,
+        /// What each provider said.
+        reasons: Vec<String>,
+    },
     /// The library reported a failure.
     #[error("{engine} failed: {message}")]
     Failed {
@@ -65,6 +113,18 @@ pub enum Provider {
     Cpu,
 }
 
+impl Provider {
+    /// Its name in reports, configuration and messages.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tensorrt => "tensorrt",
+            Self::Cuda => "cuda",
+            Self::Cpu => "cpu",
+        }
+    }
+}
+
 /// Which library to use and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -85,13 +145,13 @@ pub struct EngineOptions {
     pub choice: EngineChoice,
     /// Absolute path of libonnxruntime.so when the caller found one: the library looks at no
     /// environment itself.
-    pub runtime_library: Option<std::path::PathBuf>,
+    pub runtime_library: Option<PathBuf>,
     /// Providers to try, best first.
     pub providers: Vec<Provider>,
-    /// Threads within one graph.
+    /// Threads within one graph (tract always uses one).
     pub threads: usize,
     /// Folder of TensorRT engine caches.
-    pub cache_dir: Option<std::path::PathBuf>,
+    pub cache_dir: Option<PathBuf>,
 }
 
 impl Default for EngineOptions {
@@ -106,15 +166,86 @@ impl Default for EngineOptions {
     }
 }
 
-/// Loads a graph that must meet `contract`.
+/// Loads a graph that must meet `contract`, and runs it once.
+///
+/// With [`EngineChoice::Auto`] any failure of ONNX Runtime leads to tract, and the report says
+/// why; a graph that breaks the contract is refused by both.
 ///
 /// # Errors
 /// When the graph does not meet the contract or no engine takes it.
 pub fn load(
-    contract: &crate::contract::GraphContract,
+    contract: &GraphContract,
     onnx: &[u8],
     options: &EngineOptions,
 ) -> Result<Box<dyn Engine>, EngineError> {
-    let _ = (contract, onnx, options);
-    Err(EngineError::Failed { engine: "none".into(), message: "not built yet".into() })
+    let tract = |passed_over| -> Result<Box<dyn Engine>, EngineError> {
+        Ok(Box::new(tract::TractEngine::load(contract, onnx, passed_over)?))
+    };
+    if options.choice == EngineChoice::Tract {
+        return tract(Vec::new());
+    }
+    match ort::load(contract, onnx, options) {
+        Ok(engine) => Ok(engine),
+        Err(EngineError::Contract(error)) => Err(error.into()),
+        Err(error) if options.choice == EngineChoice::Onnxruntime => Err(error),
+        Err(EngineError::NoProvider { reasons, .. }) => tract(reasons),
+        Err(error) => tract(vec![format!("onnxruntime: {error}")]),
+    }
+}
+
+/// Zeros in the contract's shapes: the input of the warm-up run.
+enum WarmUp {
+    F32(ArrayD<f32>),
+    I64(ArrayD<i64>),
+}
+
+impl WarmUp {
+    fn as_input(&self) -> Input<'_> {
+        match self {
+            Self::F32(values) => Input::F32(values.view()),
+            Self::I64(values) => Input::I64(values.view()),
+        }
+    }
+}
+
+/// Runs the graph once with zeros: proves that it runs, and that what comes out has the
+/// contract's shapes.
+fn warm_up(engine: &mut dyn Engine, contract: &GraphContract) -> Result<(), EngineError> {
+    let zeros: Vec<WarmUp> = contract
+        .inputs
+        .iter()
+        .map(|tensor| {
+            let shape = input_shape(tensor.dims, contract.batch_size);
+            match tensor.dtype {
+                Dtype::F32 => WarmUp::F32(ArrayD::zeros(shape)),
+                Dtype::I64 => WarmUp::I64(ArrayD::zeros(shape)),
+            }
+        })
+        .collect();
+    let inputs: Vec<Input<'_>> = zeros.iter().map(WarmUp::as_input).collect();
+    engine.run(&inputs).map(|_| ())
+}
+
+/// An input's shape for a batch. Inputs have no open sizes but the batch.
+fn input_shape(dims: &[Dim], batch: usize) -> Vec<usize> {
+    dims.iter()
+        .map(|dim| match dim {
+            Dim::Fixed(size) => *size,
+            Dim::Batch | Dim::Any => batch,
+        })
+        .collect()
+}
+
+fn check_run_inputs(contract: &GraphContract, inputs: &[Input<'_>]) -> Result<usize, EngineError> {
+    let shapes: Vec<(Dtype, &[usize])> = inputs.iter().map(Input::dtype_and_shape).collect();
+    Ok(contract.check_inputs(&shapes)?)
+}
+
+fn check_run_outputs(
+    contract: &GraphContract,
+    outputs: &[ArrayD<f32>],
+    batch: usize,
+) -> Result<(), EngineError> {
+    let shapes: Vec<&[usize]> = outputs.iter().map(ArrayD::shape).collect();
+    Ok(contract.check_outputs(&shapes, batch)?)
 }
