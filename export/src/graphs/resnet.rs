@@ -287,3 +287,30 @@ fn fold(kernel: &[f32], norm: &Normalisation<'_>) -> Folded {
     let bias = (0..outputs).map(|i| (f64::from(norm.beta[i]) - f64::from(norm.mean[i]) * scales[i]) as f32);
     Folded { kernel: scaled.collect(), bias: bias.collect() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folding_equals_convolution_and_normalisation_one_after_the_other() {
+        let (kernel, pixels) = ([0.5_f32, -1.5, 2.0, 0.25, 3.0, -0.125], [0.3_f64, -2.0, 1.25]);
+        let norm = Normalisation {
+            gamma: &[1.5, -0.5],
+            beta: &[0.1, 2.0],
+            mean: &[-3.0, 0.7],
+            variance: &[4.0, 1e-6],
+        };
+        let folded = fold(&kernel, &norm);
+        for i in 0..2 {
+            let dot = |weights: &[f32]| {
+                weights[3 * i..3 * i + 3].iter().zip(&pixels).map(|(&w, x)| f64::from(w) * x).sum::<f64>()
+            };
+            let centred = dot(&kernel) - f64::from(norm.mean[i]);
+            let deviation = (f64::from(norm.variance[i]) + 1e-5).sqrt();
+            let expected = centred / deviation * f64::from(norm.gamma[i]) + f64::from(norm.beta[i]);
+            let found = dot(&folded.kernel) + f64::from(folded.bias[i]);
+            assert!((found - expected).abs() < 1e-5 * expected.abs(), "{found} for {expected}");
+        }
+    }
+}

@@ -177,3 +177,43 @@ pub fn contract(graph: &GraphProto, contract: &GraphContract) -> Result<(), Onnx
     let _ = (graph, contract, Extent::BATCH);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::onnx::builder::GraphBuilder;
+
+    fn graph() -> GraphProto {
+        let mut graph = GraphBuilder::new("test", "N");
+        let x = graph.input("x", elem::FLOAT, &[2]);
+        let w = graph.floats("w", &[2], &[1.0, 2.0]);
+        let sum = graph.node("Add", "sum", &[&x, &w], &[]);
+        graph.output(&sum, "y");
+        graph.into_graph()
+    }
+
+    fn refusal(change: fn(&mut GraphProto)) -> String {
+        let mut graph = graph();
+        change(&mut graph);
+        structure(&graph).expect_err("the graph is broken").to_string()
+    }
+
+    #[test]
+    fn a_sound_graph_passes() {
+        assert!(structure(&graph()).is_ok());
+    }
+
+    #[test]
+    fn every_broken_rule_is_named() {
+        assert!(refusal(|g| g.node[0].input[1] = "v".into()).contains("reads `v`"));
+        assert!(refusal(|g| g.node.push(g.node[0].clone())).contains("`y` is made twice"));
+        assert!(refusal(|g| g.output[0].name = "z".into()).contains("no tensor named `z`"));
+        assert!(refusal(|g| g.initializer[0].dims = vec![3]).contains("holds 8 bytes"));
+        assert!(refusal(|g| g.initializer[0].dims = vec![i64::MAX, 8]).contains("holds 8 bytes"));
+        let infinite = |g: &mut GraphProto| {
+            let raw = [1.0_f32, f32::INFINITY].iter().flat_map(|x| x.to_le_bytes()).collect();
+            g.initializer[0].raw_data = Some(raw);
+        };
+        assert!(refusal(infinite).contains("`w` holds inf at index 1"));
+    }
+}

@@ -63,3 +63,39 @@ fn narrowed(name: &str, raw: &[u8]) -> Result<Vec<u8>, OnnxError> {
     }
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::onnx::builder::GraphBuilder;
+
+    fn stored(weight: f32) -> Result<GraphProto, OnnxError> {
+        let mut graph = GraphBuilder::new("test", "N");
+        let x = graph.input("x", elem::FLOAT, &[2]);
+        let w = graph.floats("w", &[2, 1], &[weight, -0.5]);
+        let b = graph.floats("b", &[1], &[70_000.0]);
+        let product = graph.node("MatMul", "product", &[&x, &w], &[]);
+        graph.node("Add", "sum", &[&product, &b], &[]);
+        let mut graph = graph.into_graph();
+        store_weights(&mut graph).map(|()| graph)
+    }
+
+    #[test]
+    fn matrices_are_narrowed_and_vectors_stay() {
+        let graph = stored(1.5).unwrap();
+        let [w, b] = &graph.initializer[..] else { panic!("two constants") };
+        assert_eq!((w.name.as_str(), w.data_type), ("w.f16", elem::FLOAT16));
+        assert_eq!(w.raw_data.as_deref(), Some(&[0x00, 0x3e, 0x00, 0xb8][..]), "1.5 and -0.5 in IEEE half");
+        assert_eq!((b.name.as_str(), b.data_type), ("b", elem::FLOAT));
+        assert_eq!((graph.node[0].op_type.as_str(), graph.node[0].output[0].as_str()), ("Cast", "w"));
+    }
+
+    #[test]
+    fn a_weight_too_large_is_named() {
+        let message = stored(65_536.0).expect_err("beyond the largest half").to_string();
+        assert!(
+            message.contains("`w` holds 6.5536e4 at index 0") && message.contains("--weights f32"),
+            "{message}"
+        );
+    }
+}

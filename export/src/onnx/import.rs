@@ -143,3 +143,90 @@ fn rename_all(graph: &mut GraphProto, pairs: &[(String, &str)]) {
         node.input.iter_mut().chain(&mut node.output).for_each(renamed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::onnx::builder::GraphBuilder;
+    use crate::onnx::proto::{AttributeProto, OperatorSetIdProto};
+
+    /// A foreign backbone: convolutions of stride 8 and 2, a dead branch, and names that collide with ours.
+    fn foreign() -> ModelProto {
+        let mut graph = GraphBuilder::new("foreign", "batch");
+        let x = graph.input("input", elem::FLOAT, &[3, 64, 64]);
+        let window = |stride| [AttributeProto::ints("strides", &[stride; 2])];
+        let w1 = graph.floats("image", &[4, 3, 1, 1], &[0.5; 12]);
+        let w2 = graph.floats("w2", &[6, 4, 1, 1], &[0.5; 24]);
+        let unused = graph.floats("unused", &[1], &[0.0]);
+        let a = graph.node("Conv", "stride16", &[&x, &w1], &window(8));
+        let b = graph.node("Conv", "stride8", &[&a, &w2], &window(2));
+        let pooled = graph.node("GlobalAveragePool", "pooled", &[&b], &[]);
+        let dead = graph.node("Add", "dead", &[&pooled, &unused], &[]);
+        graph.output(&dead, "classes");
+        let opset = OperatorSetIdProto { domain: String::new(), version: 13 };
+        let graph = Some(graph.into_graph());
+        ModelProto { ir_version: 4, opset_import: vec![opset], graph, ..ModelProto::default() }
+    }
+
+    fn import(source: ModelProto, stride8: &str, stride16: &str) -> Result<GraphProto, OnnxError> {
+        let names = OutputNames { stride8, stride16 };
+        let model = import_backbone(source, &names, WeightStorage::F32, Vec::new())?;
+        assert_eq!(
+            (model.ir_version, model.opset_import[0].version),
+            (8, 13),
+            "operators keep their version"
+        );
+        Ok(model.graph.expect("an imported model has a graph"))
+    }
+
+    fn refusal(source: ModelProto, stride8: &str, stride16: &str) -> String {
+        import(source, stride8, stride16).expect_err("the backbone does not fit").to_string()
+    }
+
+    #[test]
+    fn names_are_exchanged_and_dead_parts_dropped() {
+        let graph = import(foreign(), "stride16", "stride8").unwrap();
+        let ends: Vec<_> = graph.node.iter().map(|n| (n.input.join(" "), n.output[0].as_str())).collect();
+        assert_eq!(
+            ends,
+            [("image image.inner".to_owned(), "stride8"), ("stride8 w2".to_owned(), "stride16")]
+        );
+        let constants: Vec<_> = graph.initializer.iter().map(|t| t.name.as_str()).collect();
+        assert_eq!(constants, ["image.inner", "w2"]);
+        let expected = [Extent::BATCH, Extent::Fixed(6), Extent::Fixed(14), Extent::Fixed(14)];
+        assert_eq!(graph.output[1], declare("stride16", elem::FLOAT, &expected, "N"));
+    }
+
+    #[test]
+    fn initialisers_among_the_inputs_are_no_inputs() {
+        let mut source = foreign();
+        let graph = source.graph.as_mut().unwrap();
+        graph.input.push(declare("w2", elem::FLOAT, &[Extent::Fixed(6)], "N"));
+        assert_eq!(import(source, "stride16", "stride8").unwrap().input.len(), 1);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let missing = refusal(foreign(), "stage2", "stride8");
+        assert!(missing.contains("`stage2`") && missing.contains("`classes`"), "{missing}");
+        let wrong_size = refusal(foreign(), "stride8", "stride16");
+        assert!(wrong_size.contains("stride8") && wrong_size.contains("28"), "{wrong_size}");
+        assert!(refusal(foreign(), "stride8", "stride8").contains("both outputs"));
+        let mut controlled = foreign();
+        let graph = controlled.graph.as_mut().unwrap();
+        graph.node[0].attribute.push(AttributeProto { g: Some(Vec::new()), ..AttributeProto::default() });
+        assert!(refusal(controlled, "stride16", "stride8").contains("sub-graph"));
+        let mut external = foreign();
+        external.graph.as_mut().unwrap().initializer[0].data_location = 1;
+        assert!(refusal(external, "stride16", "stride8").contains("another file"));
+        assert!(refusal(ModelProto::default(), "a", "b").contains("without a graph"));
+    }
+
+    #[test]
+    fn an_output_of_unknown_size_is_refused() {
+        let mut source = foreign();
+        source.graph.as_mut().unwrap().node[1].op_type = "SomethingNew".into();
+        let message = refusal(source, "stride16", "stride8");
+        assert!(message.contains("stride16"), "{message}");
+    }
+}

@@ -170,3 +170,103 @@ fn small_integers(tensor: &TensorProto) -> Option<Vec<i64>> {
     };
     (integers.len() <= COUNT_MAX).then_some(integers)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::onnx::builder::GraphBuilder;
+    use crate::onnx::proto::AttributeProto;
+    use Extent::{BATCH, Fixed, PerBatch, Unknown};
+
+    fn graph(inner: &[usize]) -> (GraphBuilder, crate::onnx::builder::Value) {
+        let mut graph = GraphBuilder::new("test", "N");
+        let x = graph.input("x", elem::FLOAT, inner);
+        (graph, x)
+    }
+
+    fn dims_of(graph: GraphBuilder, name: &str) -> Vec<Extent> {
+        infer(&graph.into_graph()).unwrap()[name].dims.clone()
+    }
+
+    #[test]
+    fn windows_slide_as_onnx_says() {
+        let ints = AttributeProto::ints;
+        let (mut g, x) = graph(&[3, 224, 225]);
+        let kernel = g.floats("w", &[8, 3, 7, 7], &[0.0; 8 * 3 * 49]);
+        g.node("Conv", "strided", &[&x, &kernel], &[ints("pads", &[3, 3, 3, 3]), ints("strides", &[2, 2])]);
+        g.node("Conv", "dilated", &[&x, &kernel], &[ints("dilations", &[2, 1])]);
+        let same =
+            AttributeProto { name: "auto_pad".into(), s: Some(b"SAME_UPPER".to_vec()), ..Default::default() };
+        g.node("Conv", "same", &[&x, &kernel], &[same, ints("strides", &[4, 4])]);
+        let pooled = [ints("kernel_shape", &[2, 2]), ints("strides", &[2, 2])];
+        g.node("MaxPool", "floor", &[&x], &pooled);
+        let [a, b] = pooled;
+        g.node("MaxPool", "ceil", &[&x], &[a, b, AttributeProto::int("ceil_mode", 1)]);
+        let types = infer(&g.into_graph()).unwrap();
+        let spatial = |name: &str| types[name].dims[2..].to_vec();
+        assert_eq!(types["strided"].dims, [BATCH, Fixed(8), Fixed(112), Fixed(113)]);
+        assert_eq!(spatial("dilated"), [Fixed(212), Fixed(219)]);
+        assert_eq!(spatial("same"), [Fixed(56), Fixed(57)]);
+        assert_eq!((spatial("floor"), spatial("ceil")), (vec![Fixed(112); 2], vec![Fixed(112), Fixed(113)]));
+    }
+
+    #[test]
+    fn a_reshape_carries_the_batch() {
+        let (mut g, x) = graph(&[32, 64]);
+        let rows = g.integers("rows", &[-1, 64]);
+        let back = g.integers("back", &[-1, 8, 4, 64]);
+        let flat = g.node("Reshape", "flat", &[&x, &rows], &[]);
+        g.node("Reshape", "grouped", &[&flat, &back], &[]);
+        let types = infer(&g.into_graph()).unwrap();
+        assert_eq!(types["flat"].dims, [PerBatch(32), Fixed(64)]);
+        assert_eq!(types["grouped"].dims, [BATCH, Fixed(8), Fixed(4), Fixed(64)]);
+    }
+
+    #[test]
+    fn an_operator_without_a_rule_is_unknown_and_so_is_what_follows() {
+        let (mut g, x) = graph(&[4]);
+        let odd = g.node("SomethingNew", "odd", &[&x], &[]);
+        g.node("Relu", "after", &[&odd], &[]);
+        let types = infer(&g.into_graph()).unwrap();
+        assert!(!types.contains_key("odd") && !types.contains_key("after"));
+    }
+
+    #[test]
+    fn axes_count_from_the_end_and_unknown_sizes_stay_unknown() {
+        let (mut g, x) = graph(&[5, 7]);
+        let picks = g.integers("picks", &[0, 2]);
+        let attributes = [AttributeProto::int("axis", -1)];
+        let gathered = g.node("Gather", "gathered", &[&x, &picks], &attributes);
+        g.node("ReduceMean", "mean", &[&gathered], &[AttributeProto::ints("axes", &[-2])]);
+        assert_eq!(dims_of(g, "mean"), [BATCH, Fixed(1), Fixed(2)]);
+        assert_eq!(rules::broadcast(&[Unknown, Fixed(1)], &[BATCH, Unknown]).unwrap(), [Unknown, Unknown]);
+    }
+
+    #[test]
+    fn sizes_that_contradict_each_other_name_the_node() {
+        let refused = |build: fn(&mut GraphBuilder, &crate::onnx::builder::Value)| {
+            let (mut g, x) = graph(&[4, 6]);
+            build(&mut g, &x);
+            infer(&g.into_graph()).expect_err("the sizes contradict each other").to_string()
+        };
+        let product = refused(|g, x| {
+            let w = g.floats("w", &[5, 2], &[0.0; 10]);
+            g.node("MatMul", "bad", &[x, &w], &[]);
+        });
+        assert!(product.contains("node `bad` (MatMul)") && product.contains("Fixed(6)"), "{product}");
+        let sum = refused(|g, x| {
+            let w = g.floats("w", &[3], &[0.0; 3]);
+            g.node("Add", "bad", &[x, &w], &[]);
+        });
+        assert!(sum.contains("expected axis 2 equal or 1"), "{sum}");
+        let reshaped = refused(|g, x| {
+            let shape = g.integers("shape", &[-1, 5]);
+            g.node("Reshape", "bad", &[x, &shape], &[]);
+        });
+        assert!(reshaped.contains("divisible"), "{reshaped}");
+        let axis = refused(|g, x| {
+            g.node("ReduceMax", "bad", &[x], &[AttributeProto::ints("axes", &[3])]);
+        });
+        assert!(axis.contains("axis 3"), "{axis}");
+    }
+}
