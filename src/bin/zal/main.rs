@@ -18,6 +18,7 @@ mod http;
 mod journal;
 mod message;
 mod npy_map;
+mod pictures;
 mod publish;
 mod record;
 mod telemetry;
