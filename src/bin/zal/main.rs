@@ -19,6 +19,7 @@ mod http;
 mod journal;
 mod message;
 mod npy_map;
+mod pictures;
 mod publish;
 mod record;
 mod telemetry;

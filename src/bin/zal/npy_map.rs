@@ -69,6 +69,19 @@ pub fn write(path: &Path, map: &AnomalyMap) -> io::Result<()> {
     std::fs::rename(&unfinished, path)
 }
 
+/// Reads the scores of a map that [`write`] wrote.
+///
+/// # Errors
+/// When the file cannot be read or is not of that form.
+pub fn read(path: &Path) -> io::Result<Vec<f32>> {
+    let bytes = std::fs::read(path)?;
+    let wrong = || io::Error::new(io::ErrorKind::InvalidData, format!("{} is not a map", path.display()));
+    let length = bytes.get(8..10).ok_or_else(wrong)?;
+    let start = 10 + usize::from(u16::from_le_bytes([length[0], length[1]]));
+    let (values, rest) = bytes.get(start..).ok_or_else(wrong)?.as_chunks::<4>();
+    if rest.is_empty() { Ok(values.iter().map(|v| f32::from_le_bytes(*v)).collect()) } else { Err(wrong()) }
+}
+
 #[cfg(test)]
 mod tests {
     use zal::preprocess::FrameWindow;
@@ -104,6 +117,6 @@ mod tests {
         assert_eq!((10 + header_len) % 64, 0);
         assert_eq!(bytes.len(), 10 + header_len + 3 * 5 * 4);
         assert!(String::from_utf8_lossy(&bytes[..10 + header_len]).contains("'shape': (3, 5)"));
-        assert_eq!(bytes[bytes.len() - 4..], 2.0_f32.to_le_bytes());
+        assert_eq!(read(&path).unwrap(), [2.0; 15]);
     }
 }

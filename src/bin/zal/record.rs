@@ -10,13 +10,12 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tracing::{error, info, warn};
-use zal::scan::ColorImage;
 
 use crate::acquire::Spool;
 use crate::config;
 use crate::journal::{Entry, Journal, JournalError};
 use crate::message::{CalibrationBody, EngineBody, EvaluationBody, ResultBody, ResultParts};
-use crate::npy_map;
+use crate::{npy_map, pictures};
 use crate::telemetry::{Metrics, clock_now, utc_now};
 use crate::worker::Judged;
 
@@ -181,9 +180,9 @@ impl Recorder {
         if !self.evidence.overlays {
             return None;
         }
-        let image = overlay(scan, &judged.detection)?;
+        let image = pictures::overlay(scan, &judged.detection)?;
         let name = format!("{}.png", judged.claim.id);
-        write_png(&dir.join(&name), &image)
+        pictures::write_png(&dir.join(&name), &image)
             .inspect_err(|error| warn!(%error, name, "no overlay written"))
             .ok()?;
         Some(name)
@@ -224,21 +223,6 @@ fn body_maker<'a>(
         };
         ResultBody::new(parts, &judged.detection).to_json()
     }
-}
-
-/// The picture of a result. The one place where the daemon asks the library for it.
-fn overlay(scan: &zal::scan::Scan, detection: &zal::detector::Detection) -> Option<ColorImage> {
-    let _ = detection;
-    scan.color.clone()
-}
-
-/// Writes a picture under a temporary name first, so that nobody sees half of it.
-pub fn write_png(path: &Path, image: &ColorImage) -> anyhow::Result<()> {
-    let bytes = zal::scan::png::encode(image)?;
-    let unfinished = path.with_extension("tmp");
-    std::fs::write(&unfinished, bytes)?;
-    std::fs::rename(&unfinished, path)?;
-    Ok(())
 }
 
 /// Removes the oldest files (by name, which begins with the time) beyond `keep_count`.
