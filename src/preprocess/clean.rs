@@ -10,6 +10,9 @@ use super::{Background, PreprocessParams, Removed};
 const CLUSTER_POINTS_MIN: usize = 16;
 /// Depth at which the cluster gap applies as given; it grows in proportion beyond.
 const CLUSTER_GAP_DEPTH_M: f32 = 0.5;
+/// Where the measured area ends within the picture, a "background" that leaves less than one
+/// in this many points is rather a flat part on a background that was removed before.
+const PART_OF_INSET_MIN: usize = 50;
 /// What lies this much farther away than the plane's farthest point is the room behind it.
 const DEPTH_MARGIN: f32 = 1.03;
 
@@ -33,14 +36,17 @@ pub struct Cleaned {
 /// that the part is to be rejected for.
 #[must_use]
 pub fn clean(cloud: &OrganizedCloud, params: &PreprocessParams) -> Cleaned {
+    let unchanged =
+        |background| Cleaned { cloud: cloud.clone(), plane: None, background, removed: Removed::default() };
     let plane = match plane::find(cloud, params) {
         Ok(plane) => plane,
-        Err(background) => {
-            return Cleaned { cloud: cloud.clone(), plane: None, background, removed: Removed::default() };
-        }
+        Err(background) => return unchanged(background),
     };
     let (above, mut removed) = above_plane(cloud, &plane);
     let object = without_specks(&above, params);
+    if plane.inset && object.valid_count() < cloud.valid_count() / PART_OF_INSET_MIN {
+        return unchanged(Background::BorderMissing);
+    }
     removed.cluster_count = above.valid_count() - object.valid_count();
     Cleaned {
         cloud: object,

@@ -56,6 +56,10 @@ pub struct PreprocessParams {
     /// Lower limit of `plane_threshold_m` as a share of the distance from the sensor, for
     /// deep scenes: the noise of a triangulating sensor grows with the distance. 0 = none.
     pub plane_threshold_per_depth: f32,
+    /// The background is sought along the border of the measured area, as long as that is no
+    /// farther within the picture than this share of its side: the depth of many sensors
+    /// ends a little within the colour picture. 0 = along the picture's edge only.
+    pub border_inset_max: f32,
     /// A detached cluster at least this large (area in m2) is always kept, provided it has
     /// 16 points: with fewer it cannot be told from noise.
     pub min_cluster_area_m2: f32,
@@ -75,6 +79,7 @@ impl PreprocessParams {
             plane_threshold_m: 0.005,
             plane_threshold_min_m: 0.0008,
             plane_threshold_per_depth: 0.01,
+            border_inset_max: 0.25,
             min_cluster_area_m2: 4e-6,
             cluster_gap_m: 0.006,
             seed: 0,

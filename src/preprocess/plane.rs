@@ -1,9 +1,12 @@
 //! The background plane, found by RANSAC in a strip along the scan's border.
 //!
 //! A part lies in the middle of the picture and its support reaches the border, so a plane
-//! that runs along most of the border is the support. The same rule keeps a scan that was
-//! cleaned before as it is: where the border is empty, or shows a bit of the part, nothing
-//! runs along it.
+//! that runs along most of the border is the support. The border is that of the measured
+//! area, which in depth registered to a colour camera ends a little within the picture. The
+//! same rule keeps a scan that was cleaned before as it is: what was measured then ends far
+//! within the picture, or does not fill its own bounding box.
+
+use std::ops::Range;
 
 use nalgebra::{Matrix3, SymmetricEigen, Vector3};
 use rand_chacha::ChaCha8Rng;
@@ -27,6 +30,12 @@ const SIDE_SHARE_MIN: f32 = 0.25;
 const SIDE_COUNT_MIN: usize = 3;
 /// Share of the whole strip on the plane that is enough whatever the sides say.
 const STRIP_SUPPORT: f32 = 0.5;
+/// A row or column belongs to the measured area when at least this share of it was measured.
+const LINE_SHARE_MIN: f32 = 0.1;
+/// An area that ends within the picture must be measured at least this far: a part without
+/// its background rarely fills its bounding box (a disc 0.79), a sensor's field does (0.89
+/// and more on real ones).
+const INSET_FILL_MIN: f32 = 0.84;
 /// Removal distance in robust standard deviations of the plane's own points.
 const NOISE_FACTOR: f32 = 5.0;
 
@@ -41,6 +50,8 @@ pub(super) struct Plane {
     pub threshold_m: f32,
     /// Depth of the plane's farthest point in the border strip.
     pub depth_max_m: f32,
+    /// Whether the strip lies within the picture's edge: weaker evidence.
+    pub inset: bool,
 }
 
 impl Plane {
@@ -58,7 +69,12 @@ struct BorderPoint {
 
 /// Finds the plane that runs along the border, or says why there is none.
 pub(super) fn find(cloud: &OrganizedCloud, params: &PreprocessParams) -> Result<Plane, Background> {
-    let strip = Strip::of(cloud);
+    let area = measured_area(cloud, params.border_inset_max).ok_or(Background::BorderMissing)?;
+    let inset = area.rows != (0..cloud.height()) || area.columns != (0..cloud.width());
+    if inset && share(cloud.valid_count(), area.rows.len() * area.columns.len()) < INSET_FILL_MIN {
+        return Err(Background::BorderMissing);
+    }
+    let strip = Strip::of(cloud, &area);
     if strip.points.len() < strip.pixel_count() / 5 {
         return Err(Background::BorderMissing);
     }
@@ -68,12 +84,43 @@ pub(super) fn find(cloud: &OrganizedCloud, params: &PreprocessParams) -> Result<
     if !strip.supports(normal, offset, reach_m) {
         return Err(Background::NoPlane);
     }
-    let on_plane = || strip.points.iter().filter(|b| (dot(normal, b.point) - offset).abs() <= reach_m);
-    let mut residuals: Vec<f32> = on_plane().map(|b| (dot(normal, b.point) - offset).abs()).collect();
-    let noise_m = 1.4826 * median(&mut residuals);
+    let height = |b: &&BorderPoint| (dot(normal, b.point) - offset).abs();
+    let on_plane = || strip.points.iter().filter(|b| height(b) <= reach_m);
+    let noise_m = 1.4826 * median(&mut on_plane().map(|b| height(&b)).collect::<Vec<f32>>());
     let threshold_m = (NOISE_FACTOR * noise_m).clamp(params.plane_threshold_min_m.min(reach_m), reach_m);
     let depth_max_m = on_plane().map(|b| b.point[2]).fold(0.0, f32::max);
-    Ok(Plane { normal, offset, threshold_m, depth_max_m })
+    Ok(Plane { normal, offset, threshold_m, depth_max_m, inset })
+}
+
+/// Rows and columns between which points were measured.
+struct Area {
+    rows: Range<usize>,
+    columns: Range<usize>,
+}
+
+/// The rows and columns of which at least [`LINE_SHARE_MIN`] was measured, from the first to
+/// the last; none when that leaves out more than `inset_max` of the picture on some side.
+fn measured_area(cloud: &OrganizedCloud, inset_max: f32) -> Option<Area> {
+    let (height, width) = (cloud.height(), cloud.width());
+    let (mut in_row, mut in_column) = (vec![0_usize; height], vec![0_usize; width]);
+    for (index, valid) in cloud.valid().iter().enumerate() {
+        in_row[index / width] += usize::from(*valid);
+        in_column[index % width] += usize::from(*valid);
+    }
+    Some(Area { rows: extent(&in_row, width, inset_max)?, columns: extent(&in_column, height, inset_max)? })
+}
+
+/// From the first to the last line with enough of its `len` pixels measured.
+fn extent(counts: &[usize], len: usize, inset_max: f32) -> Option<Range<usize>> {
+    let enough = |count: &usize| share(*count, len) >= LINE_SHARE_MIN;
+    let (first, end) = (counts.iter().position(enough)?, counts.iter().rposition(enough)? + 1);
+    let inset = share(first.max(counts.len() - end), counts.len());
+    (inset <= inset_max).then_some(first..end)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "pixel counts of one scan are far below 2^24")]
+fn share(part: usize, whole: usize) -> f32 {
+    part as f32 / whole.max(1) as f32
 }
 
 /// Distance within which a point supports a plane, for the distance the strip is at.
@@ -90,15 +137,15 @@ struct Strip {
 }
 
 impl Strip {
-    fn of(cloud: &OrganizedCloud) -> Self {
-        let (height, width) = (cloud.height(), cloud.width());
-        let depth = strip_px(height.min(width));
+    fn of(cloud: &OrganizedCloud, area: &Area) -> Self {
+        let size = (area.rows.len(), area.columns.len());
+        let depth = strip_px(size.0.min(size.1));
         let mut strip = Self { points: Vec::new(), side_pixels: [0; 4] };
-        for row in 0..height {
-            for column in 0..width {
-                let Some(side) = side_of(row, column, (height, width), depth) else { continue };
+        for (row, scan_row) in area.rows.clone().enumerate() {
+            for (column, scan_column) in area.columns.clone().enumerate() {
+                let Some(side) = side_of(row, column, size, depth) else { continue };
                 strip.side_pixels[side] += 1;
-                let index = row * width + column;
+                let index = scan_row * cloud.width() + scan_column;
                 if cloud.valid()[index] {
                     strip.points.push(BorderPoint { point: cloud.points()[index], side });
                 }
@@ -112,16 +159,14 @@ impl Strip {
     }
 
     /// Whether the plane runs along enough of the border to be the background.
-    #[expect(clippy::cast_precision_loss, reason = "pixel counts of a border are far below 2^24")]
     fn supports(&self, normal: [f32; 3], offset: f32, reach_m: f32) -> bool {
         let mut on_plane = [0_usize; 4];
         for border in &self.points {
             on_plane[border.side] += usize::from((dot(normal, border.point) - offset).abs() <= reach_m);
         }
-        let enough = |on: usize, of: usize, share: f32| on as f32 >= share * of as f32;
         let sides = on_plane.iter().zip(self.side_pixels);
-        sides.filter(|&(&on, of)| enough(on, of, SIDE_SHARE_MIN)).count() >= SIDE_COUNT_MIN
-            || enough(on_plane.iter().sum(), self.pixel_count(), STRIP_SUPPORT)
+        sides.filter(|&(&on, of)| share(on, of) >= SIDE_SHARE_MIN).count() >= SIDE_COUNT_MIN
+            || share(on_plane.iter().sum(), self.pixel_count()) >= STRIP_SUPPORT
     }
 }
 
