@@ -22,6 +22,7 @@ mod npy_map;
 mod pictures;
 mod publish;
 mod record;
+mod runtime;
 mod telemetry;
 mod worker;
 
