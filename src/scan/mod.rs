@@ -1,12 +1,30 @@
 //! [`Scan`]: one acquisition (xyz and colour), its readers and the intake checks.
+//!
+//! [`read`] accepts a file or refuses it with one [`ScanError`]; [`inspect`] says everything
+//! about it. Both go the same way: the bytes are read whole, a reader for the format returns
+//! the points as written, the [`SensorProfile`] places them into metres and the camera frame
+//! with one validity mask, and the checks compare the result with what the profile promises.
 
+mod check;
+mod error;
+mod finding;
+mod inspect;
 pub mod npy;
+mod pcd;
+mod place;
+mod ply;
 pub mod png;
+mod profile;
+mod source;
+mod tiff;
+mod tiff_tags;
 
-use std::path::{Path, PathBuf};
-
-use serde::{Deserialize, Serialize};
-use thiserror::Error;
+pub use error::{Details, ScanError};
+pub use finding::{Finding, Severity};
+pub use inspect::{ColorSummary, Inspection, inspect, read};
+pub use place::MissingCounts;
+pub use profile::{Axes, Axis, ExpectedExtent, Grid, LengthUnit, SensorProfile};
+pub use source::Format;
 
 use crate::cloud::OrganizedCloud;
 
@@ -29,46 +47,4 @@ pub struct Scan {
     pub cloud: OrganizedCloud,
     /// Colour registered to the cloud's grid.
     pub color: Option<ColorImage>,
-}
-
-/// Unit of the coordinates in a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LengthUnit {
-    /// Metres.
-    #[default]
-    Metre,
-    /// Millimetres.
-    Millimetre,
-}
-
-/// What the files of a sensor mean.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct SensorProfile {
-    /// Unit of the coordinates.
-    pub unit: LengthUnit,
-}
-
-/// Why a scan is refused.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum ScanError {
-    /// The file cannot be read.
-    #[error("cannot read {path}: {source}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-}
-
-/// Reads one scan: an MVTec pair (given by its xyz .tiff), organised .pcd, .ply, or .npy.
-///
-/// # Errors
-/// When the file is not an organised cloud that fits the profile.
-pub fn read(path: &Path, profile: &SensorProfile) -> Result<Scan, ScanError> {
-    let _ = profile;
-    Err(ScanError::Read { path: path.into(), source: std::io::ErrorKind::Unsupported.into() })
 }

@@ -15,6 +15,9 @@ use std::io::{self, Write};
 
 use thiserror::Error;
 
+use super::error::ScanError;
+use super::source::{Format, RawScan, Source};
+
 /// The bytes every .npy file starts with.
 pub const MAGIC: &[u8; 6] = b"\x93NUMPY";
 
@@ -251,6 +254,53 @@ fn product(shape: &[usize]) -> Option<usize> {
 fn shape_text(shape: &[usize]) -> String {
     let parts: Vec<String> = shape.iter().map(ToString::to_string).collect();
     if parts.len() == 1 { format!("({},)", parts[0]) } else { format!("({})", parts.join(", ")) }
+}
+
+/// Reads the points of an array `[height, width, 3]`, or `[n, 3]` (which has no grid).
+pub(crate) fn read_cloud(source: Source) -> Result<RawScan, ScanError> {
+    let header = read_header(source.bytes).map_err(|e| refusal(source, e))?;
+    let (grid, layout) = cloud_shape(source, &header.shape)?;
+    let (_, values) = read_f32(source.bytes).map_err(|e| refusal(source, e))?;
+    let points = values.as_chunks::<3>().0.to_vec();
+    if points.is_empty() {
+        return Err(ScanError::NothingMeasured(source.details("0 points", "a cloud")));
+    }
+    let order = if header.fortran_order { "columns first" } else { "rows first" };
+    let encoding = format!("{}, {order}", if header.wide { "f64" } else { "f32" });
+    Ok(RawScan { format: Format::Npy, encoding, grid, layout, points, colors: None })
+}
+
+/// Height and width of an array of points, and the shape in words.
+fn cloud_shape(source: Source, shape: &[usize]) -> Result<(Option<(usize, usize)>, String), ScanError> {
+    let expected = "shape (height, width, 3)";
+    let found = format!("shape {}", shape_text(shape));
+    match *shape {
+        [height, width, 3] => {
+            source.point_count(height as u64, width as u64)?;
+            Ok(((height >= 2 && width >= 2).then_some((height, width)), found))
+        }
+        [n, 3] => source.point_count(1, n as u64).map(|_| (None, found)),
+        [3, _, _] => Err(ScanError::ChannelsFirst(source.details(found, expected))),
+        [_, _] | [_, _, 1] => Err(ScanError::DepthOnly(source.details(found, expected))),
+        _ => Err(ScanError::NoXyz(source.details(found, expected))),
+    }
+}
+
+fn refusal(source: Source, error: NpyError) -> ScanError {
+    match error {
+        NpyError::Magic { found } => ScanError::UnknownFormat(source.details(found, "the magic of .npy")),
+        NpyError::Header { found, expected } => source.malformed(found, expected),
+        NpyError::Dtype { found } => {
+            ScanError::SampleType(source.details(format!("type {found:?}"), "'<f4', '>f4', '<f8' or '>f8'"))
+        }
+        NpyError::Truncated { found, expected } => {
+            let found = format!("the end at byte {found}");
+            ScanError::Truncated(source.details(found, format!("{expected} bytes")))
+        }
+        NpyError::TrailingBytes { found, expected } => {
+            source.malformed(format!("{found} bytes"), format!("{expected} for the shape"))
+        }
+    }
 }
 
 #[cfg(test)]
