@@ -5,7 +5,7 @@
 pub mod onnx;
 pub mod weights;
 pub mod graphs;
-pub mod dataset;
+pub mod layout;
 pub mod provenance;
 pub mod signing;
 pub mod bank_build;

@@ -15,6 +15,7 @@ mod defects;
 mod draw;
 mod frame;
 mod kinds;
+mod mask;
 mod noise;
 mod parts;
 mod relief;

@@ -1,0 +1,195 @@
+//! The MVTec 3D-AD folder layout: written for procedural scans, walked for any data set.
+//!
+//! ```text
+//! <class>/calibration/camera_parameters.json
+//! <class>/{train,validation}/good/{rgb,xyz}/NNN.{png,tiff}
+//! <class>/test/<defect or good>/{rgb,xyz,gt}/NNN.{png,tiff,png}
+//! ```
+//!
+//! xyz is a TIFF of `height x width x 3` f32 in metres, (0, 0, 0) where nothing was measured;
+//! gt is an 8-bit PNG, 0 = good. The walker opens no picture: it gives paths.
+
+use std::fs;
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use tiff::encoder::colortype::RGB32Float;
+use tiff::encoder::compression::DeflateLevel;
+use tiff::encoder::{Compression, TiffEncoder};
+use zal::cloud::OrganizedCloud;
+use zal::synth::{Intrinsics, SynthScan};
+
+/// A part of the data set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Split {
+    /// Good scans to learn from.
+    Train,
+    /// Good scans to set thresholds with.
+    Validation,
+    /// Good and defective scans with masks.
+    Test,
+}
+
+impl Split {
+    /// All splits.
+    pub const ALL: [Self; 3] = [Self::Train, Self::Validation, Self::Test];
+
+    /// Name of the folder.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Validation => "validation",
+            Self::Test => "test",
+        }
+    }
+}
+
+/// One scan of a data set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Part of the data set.
+    pub split: Split,
+    /// Folder of the defect; `good` without one.
+    pub defect: String,
+    /// The points; `zal::scan::read` finds the colour beside it.
+    pub xyz: PathBuf,
+    /// The mask, in the test split.
+    pub gt: Option<PathBuf>,
+}
+
+/// Makes `root` ready to be written to: new or empty, so that no two data sets mix.
+///
+/// # Errors
+/// When it holds anything, or cannot be made.
+pub fn create_root(root: &Path) -> Result<()> {
+    if let Ok(mut entries) = fs::read_dir(root) {
+        ensure!(
+            entries.next().is_none(),
+            "{} is not empty; give a new or empty folder, so that no two data sets mix",
+            root.display()
+        );
+    }
+    fs::create_dir_all(root).with_context(|| format!("cannot make {}", root.display()))
+}
+
+/// Writes one procedural scan as `<class>/<split>/<defect>/.../<number>`.
+///
+/// # Errors
+/// When a file cannot be written.
+pub fn write_scan(class: &Path, split: Split, defect: &str, number: usize, made: &SynthScan) -> Result<()> {
+    let folder = class.join(split.name()).join(defect);
+    let put = |kind: &str, ending: &str, bytes: &[u8]| -> Result<()> {
+        let folder = folder.join(kind);
+        let path = folder.join(format!("{number:03}.{ending}"));
+        fs::create_dir_all(&folder)
+            .and_then(|()| fs::write(&path, bytes))
+            .with_context(|| format!("cannot write {}", path.display()))
+    };
+    put("xyz", "tiff", &encode_xyz(&made.scan.cloud)?)?;
+    if let Some(color) = &made.scan.color {
+        put("rgb", "png", &zal::scan::png::encode(color)?)?;
+    }
+    if split == Split::Test {
+        put("gt", "png", &made.encode_mask()?)?;
+    }
+    Ok(())
+}
+
+/// The points as a deflated TIFF.
+fn encode_xyz(cloud: &OrganizedCloud) -> Result<Vec<u8>> {
+    let (width, height) = (u32::try_from(cloud.width())?, u32::try_from(cloud.height())?);
+    let mut bytes = Cursor::new(Vec::new());
+    let encoder = TiffEncoder::new(&mut bytes)?;
+    let mut encoder = encoder.with_compression(Compression::Deflate(DeflateLevel::Fast));
+    encoder.write_image::<RGB32Float>(width, height, cloud.points().as_flattened())?;
+    Ok(bytes.into_inner())
+}
+
+/// Width of a sensor pixel that the calibration file names, m.
+const PIXEL_PITCH_M: f64 = 3.75e-6;
+
+/// Writes the camera's parameters as the data set's own calibration files do: focal length in
+/// metres, size of a pixel, principal point.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_camera(class: &Path, height: usize, width: usize) -> Result<()> {
+    let camera = Intrinsics::new(height, width);
+    let parameters = serde_json::json!({
+        "camera_type": "area_scan_division",
+        "focus": f64::from(camera.focal_px) * PIXEL_PITCH_M,
+        "kappa": 0.0,
+        "sx": PIXEL_PITCH_M,
+        "sy": PIXEL_PITCH_M,
+        "cx": camera.cx,
+        "cy": camera.cy,
+        "image_width": width,
+        "image_height": height,
+    });
+    let folder = class.join("calibration");
+    let path = folder.join("camera_parameters.json");
+    fs::create_dir_all(&folder)
+        .and_then(|()| fs::write(&path, format!("{parameters:#}\n")))
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// All classes of a data set: the folders that hold a `train` or a `test` folder, by name.
+///
+/// # Errors
+/// When the folder cannot be read or holds no class.
+pub fn classes(root: &Path) -> Result<Vec<PathBuf>> {
+    let is_class = |path: &PathBuf| [Split::Train, Split::Test].iter().any(|s| path.join(s.name()).is_dir());
+    let found: Vec<PathBuf> = list(root)?.into_iter().filter(is_class).collect();
+    if found.is_empty() {
+        bail!(
+            "{} holds no class in the MVTec 3D-AD layout; expected <class>/train/good/xyz/*.tiff below it",
+            root.display()
+        );
+    }
+    Ok(found)
+}
+
+/// All scans of a split of a class, in order of defect and number. A split that is not there
+/// has none.
+///
+/// # Errors
+/// When a folder cannot be read, or a scan lacks its colour, or a test scan its mask.
+pub fn entries(class: &Path, split: Split) -> Result<Vec<Entry>> {
+    let folder = class.join(split.name());
+    let mut found = Vec::new();
+    if !folder.is_dir() {
+        return Ok(found);
+    }
+    for kind in list(&folder)?.into_iter().filter(|path| path.is_dir()) {
+        let defect = kind.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        for xyz in list(&kind.join("xyz"))? {
+            if xyz.extension().is_some_and(|e| e == "tiff" || e == "tif") {
+                found.push(entry(split, &defect, &kind, xyz)?);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The scan whose points are at `xyz`, with its other files checked for.
+fn entry(split: Split, defect: &str, kind: &Path, xyz: PathBuf) -> Result<Entry> {
+    let partner = |folder: &str| {
+        let path = kind.join(folder).join(xyz.file_name().unwrap_or_default()).with_extension("png");
+        ensure!(path.is_file(), "{} has no partner {}", xyz.display(), path.display());
+        Ok(path)
+    };
+    partner("rgb")?;
+    let gt = if split == Split::Test { Some(partner("gt")?) } else { None };
+    Ok(Entry { split, defect: defect.into(), xyz, gt })
+}
+
+/// Paths in a folder, sorted.
+fn list(folder: &Path) -> Result<Vec<PathBuf>> {
+    let read = || -> std::io::Result<Vec<PathBuf>> {
+        fs::read_dir(folder)?.map(|entry| entry.map(|e| e.path())).collect()
+    };
+    let mut paths = read().with_context(|| format!("cannot read the folder {}", folder.display()))?;
+    paths.sort();
+    Ok(paths)
+}
