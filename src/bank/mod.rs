@@ -1,5 +1,7 @@
 //! [`MemoryBank`]: descriptors of normal patches, and where each came from.
 
+pub mod basis;
+mod bound;
 pub mod coreset;
 pub mod distance;
 pub mod file;

@@ -1,11 +1,45 @@
-//! Exact nearest rows of a bank.
+//! Exact nearest rows of a bank: a lower bound for every row, distances for the few it leaves.
+//!
+//! "Exact" means: the same rows and the same bits as computing [`distance_sq`] to every row,
+//! ordered by distance and then by row. No row is ever passed over but on proof.
+//!
+//! 1. Each query becomes at most 64 coordinates (see `basis`); the smallest bound of every
+//!    eight rows comes from a small matrix product (see `bound`).
+//! 2. The rows with the smallest bounds are measured: the k-th of them is an upper limit `U`.
+//! 3. Rows whose bound does not exceed `U` are measured in the order of their bounds, which
+//!    lowers `U` further. For real descriptors these are a few in ten thousand.
+//! 4. A query that leaves too many rows takes part in one full matrix product instead, which
+//!    again only decides which rows are measured. So no data costs much more than computing
+//!    all distances; descriptors without any structure cost about that.
+//!
+//! **The proof.** Let `D` be the exact distance of query `q` and row `b`, `d2` the computed
+//! square, and `u = 2^-24`.
+//! - [`distance_sq`] sums non-negative terms, each through at most `n` roundings
+//!   ([`rounding_steps`]), so `D^2 <= d2 (1 + 2 n u) + tiny`, where `tiny` covers underflow. If
+//!   `b` is among the k nearest, then `D <= R = sqrt(U (1 + 2 n u) + tiny)`.
+//! - Then `|z_b| <= |z_q| + R` for the centred vectors, so `s = 2 |z_q| + R` bounds the sum of
+//!   both norms: the margins depend on the query alone, an outlier in the bank costs nothing.
+//! - Stored coordinates lie within `E |z|` of the exact ones ([`relative_error`]), whose
+//!   distance is at most `D`. So `|y_q - y_b| <= R + E s`.
+//! - The product computes `g = |y_b|^2 - 2 y_b.y_q` from `a` axes in f32: whatever the order
+//!   of the sum, and fused or not, it errs by at most `(a + 3) u` times the sum of the terms'
+//!   magnitudes, which is at most `1.01 s^2`.
+//!
+//! So every row among the k nearest has `g <= (R + E s)^2 - |y_q|^2 + 1.1 (a + 3) u s^2 + tiny`,
+//! and rows above that are passed over. The full product of step 4 follows the same formula
+//! with `E = 0`, the rows themselves as coordinates, and `d` for `a`.
 
 use std::ops::Range;
 
-use ndarray::{ArcArray2, ArrayView2};
-use rayon::prelude::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
+use std::sync::Arc;
 
-use super::distance::distance_sq;
+use ndarray::linalg::general_mat_mul;
+use ndarray::{ArcArray2, Array2, ArrayView2, Axis, s};
+use rayon::prelude::{IntoParallelIterator, ParallelIterator};
+
+use super::basis::{Basis, relative_error};
+use super::bound::{Panels, QUERY_BLOCK, minima};
+use super::distance::{distance_sq, dot, rounding_steps};
 
 /// A bank row near a query.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -87,11 +121,39 @@ pub enum SearchError {
 /// Largest magnitude of a value: squares of differences then stay finite in f32.
 pub const VALUE_MAX: f32 = 1e15;
 
-/// Rows prepared for searching. The rows are shared, not copied.
+/// Most columns of a row: with [`VALUE_MAX`], sums of squares then stay finite in f32.
+pub const COLUMNS_MAX: usize = 1 << 20;
+/// Up to this many rows every distance is computed: preparing would cost more.
+const SMALL_ROWS: usize = 256;
+/// A query that leaves more than `rows / DENSE_SHARE` rows after the bound goes to the full
+/// product: a measured distance costs about as much as sixteen of its entries.
+const DENSE_SHARE: usize = 16;
+/// Rows of one tile of the full product.
+const TILE_ROWS: usize = 1024;
+/// Covers every underflow: more than `COLUMNS_MAX` times the smallest normal f32, but far
+/// below the square of any difference that matters.
+const TINY: f64 = 1e-31;
+/// Unit roundoff of f32.
+const U32: f64 = 1.0 / (1_u64 << 24) as f64;
+
+/// Rows prepared for searching. The rows are shared, not copied; the index adds 128 numbers
+/// a row.
 #[derive(Debug, Clone)]
 pub struct SearchIndex {
     rows: ArcArray2<f32>,
     columns: Range<usize>,
+    bound: Option<Bound>,
+}
+
+/// What the lower bound needs.
+#[derive(Debug, Clone)]
+struct Bound {
+    basis: Arc<Basis>,
+    /// `[rows, axes]`.
+    coordinates: Vec<f32>,
+    /// Squared norms of the coordinates.
+    norms_sq: Vec<f32>,
+    panels: Panels,
 }
 
 impl SearchIndex {
@@ -100,20 +162,50 @@ impl SearchIndex {
     /// # Errors
     /// When there are no rows or columns, or a value is not finite or too large.
     pub fn new(rows: ArcArray2<f32>, columns: Range<usize>) -> Result<Self, SearchError> {
+        let mut index = Self::unprepared(rows, columns)?;
+        if index.count() > SMALL_ROWS {
+            let basis = Arc::new(Basis::fit(index.view()));
+            index.bound = Some(Bound::new(basis, index.view()));
+        }
+        Ok(index)
+    }
+
+    /// As [`Self::new`], with a basis fitted to other rows: the answers are the same, and
+    /// preparing is quick. The basis need not fit well, but the better it does the faster.
+    ///
+    /// # Errors
+    /// As [`Self::new`], or when the basis has other columns.
+    pub fn with_basis(
+        rows: ArcArray2<f32>,
+        columns: Range<usize>,
+        basis: Arc<Basis>,
+    ) -> Result<Self, SearchError> {
+        let mut index = Self::unprepared(rows, columns)?;
+        if basis.dims() != index.dims() {
+            return Err(SearchError::Dims { found: basis.dims(), expected: index.dims() });
+        }
+        if index.count() > SMALL_ROWS {
+            index.bound = Some(Bound::new(basis, index.view()));
+        }
+        Ok(index)
+    }
+
+    fn unprepared(rows: ArcArray2<f32>, columns: Range<usize>) -> Result<Self, SearchError> {
         if rows.nrows() == 0 {
             return Err(SearchError::Empty { what: "rows" });
         }
         if columns.is_empty() {
             return Err(SearchError::Empty { what: "columns" });
         }
-        if columns.end > rows.ncols() {
-            return Err(SearchError::Columns { found: columns.end, expected: rows.ncols() });
+        if columns.end > rows.ncols() || columns.len() > COLUMNS_MAX {
+            let expected = rows.ncols().min(COLUMNS_MAX);
+            return Err(SearchError::Columns { found: columns.end, expected });
         }
         if u32::try_from(rows.nrows()).is_err() {
             return Err(SearchError::TooMany { found: rows.nrows() });
         }
         let rows = if rows.is_standard_layout() { rows } else { rows.as_standard_layout().into_shared() };
-        let index = Self { rows, columns };
+        let index = Self { rows, columns, bound: None };
         check_values("row", index.view())?;
         Ok(index)
     }
@@ -130,7 +222,8 @@ impl SearchIndex {
         self.columns.len()
     }
 
-    /// The `k` nearest rows of each query `[queries, dims]`.
+    /// The `k` nearest rows of each query `[queries, dims]`. Uses rayon's current thread pool;
+    /// the result does not depend on its size.
     ///
     /// # Errors
     /// When `k` is 0, the queries have other columns, or a value is not finite or too large.
@@ -144,32 +237,300 @@ impl SearchIndex {
         check_values("query", queries)?;
         let per_query = k.min(self.count());
         let queries = queries.as_standard_layout();
-        let all = (0..queries.nrows())
+        let found: Vec<Found> = (0..queries.nrows().div_ceil(QUERY_BLOCK))
             .into_par_iter()
-            .with_min_len(8)
-            .flat_map_iter(|query| {
-                let query = queries.row(query);
-                self.scan(query.as_slice().expect("standard layout"), per_query)
+            .flat_map_iter(|block| {
+                let from = block * QUERY_BLOCK;
+                let to = (from + QUERY_BLOCK).min(queries.nrows());
+                self.search_block(queries.slice(s![from..to, ..]), per_query)
             })
             .collect();
-        Ok(Neighbors { per_query, all })
+        Ok(Neighbors { per_query, all: self.finish(queries.view(), found) })
     }
 
-    fn scan(&self, query: &[f32], per_query: usize) -> Vec<Neighbor> {
-        let mut best: Vec<(f32, u32)> = (0_u32..)
-            .zip(self.rows.rows())
-            .map(|(row, values)| {
-                let values = &values.to_slice().expect("standard layout")[self.columns.clone()];
-                (distance_sq(query, values), row)
+    /// Steps 1 to 3 for at most [`QUERY_BLOCK`] queries.
+    fn search_block(&self, queries: ArrayView2<f32>, k: usize) -> Vec<Found> {
+        let Some(bound) = &self.bound else {
+            return queries.rows().into_iter().map(|query| self.measure_all(slice(&query), k)).collect();
+        };
+        let coordinates = bound.basis.project(queries);
+        let count = bound.panels.minima_count();
+        let mut least = vec![0.0; queries.nrows() * count];
+        minima(&coordinates.values, &bound.panels, &mut Vec::new(), &mut least);
+        let per_query = coordinates.values.chunks_exact(bound.basis.count()).zip(&coordinates.norms);
+        let per_query = per_query.zip(least.chunks_exact(count)).zip(queries.rows());
+        per_query
+            .map(|(((coordinates, norm), least), query)| {
+                let limit = Limit::of_coordinates(coordinates, *norm, self.dims());
+                self.search_one(bound, &Query { values: slice(&query), coordinates, limit }, least, k)
             })
-            .collect();
-        best.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        best.iter().take(per_query).map(|(sq, row)| Neighbor { row: *row, distance: sq.sqrt() }).collect()
+            .collect()
+    }
+
+    fn search_one(&self, bound: &Bound, query: &Query, least: &[f32], k: usize) -> Found {
+        let mut best = Best::new(k);
+        let seeds = bound.seeds(query, least, k);
+        for &row in &seeds {
+            best.offer(self.measure(query.values, row), row);
+        }
+        let threshold = query.limit.threshold(best.limit_sq());
+        let survivors: Vec<usize> = (0..least.len()).filter(|at| least[*at] <= threshold).collect();
+        let dense = self.count() / DENSE_SHARE;
+        if survivors.len() * super::bound::GROUP_PANELS > 2 * dense + 64 {
+            return Found { best, done: false };
+        }
+        let mut candidates = bound.rows_within(query, &survivors, threshold);
+        candidates.retain(|(_, row)| !seeds.contains(row));
+        let done = self.measure_in_order(query, &candidates, dense, &mut best);
+        Found { best, done }
+    }
+
+    /// Measures candidates, smallest bound first, until the next bound exceeds the limit.
+    /// False when there are too many.
+    fn measure_in_order(
+        &self,
+        query: &Query,
+        candidates: &[(f32, usize)],
+        count_max: usize,
+        best: &mut Best,
+    ) -> bool {
+        for (measured, &(bound, row)) in candidates.iter().enumerate() {
+            if bound > query.limit.threshold(best.limit_sq()) {
+                return true;
+            }
+            if measured > count_max {
+                return false;
+            }
+            best.offer(self.measure(query.values, row), row);
+        }
+        true
+    }
+
+    fn measure(&self, query: &[f32], row: usize) -> f32 {
+        distance_sq(query, self.row(row))
+    }
+
+    fn measure_all(&self, query: &[f32], k: usize) -> Found {
+        let mut best = Best::new(k);
+        (0..self.count()).for_each(|row| best.offer(self.measure(query, row), row));
+        Found { best, done: true }
+    }
+
+    /// Step 4 for the queries that need it, then the results of all.
+    fn finish(&self, queries: ArrayView2<f32>, mut found: Vec<Found>) -> Vec<Neighbor> {
+        let open: Vec<usize> = (0..found.len()).filter(|at| !found[*at].done).collect();
+        if !open.is_empty() {
+            let tiles: Vec<Vec<Best>> = (0..self.count().div_ceil(TILE_ROWS))
+                .into_par_iter()
+                .map(|tile| self.search_tile(tile * TILE_ROWS, queries.select(Axis(0), &open), &found, &open))
+                .collect();
+            for &at in &open {
+                found[at].best = Best::new(found[at].best.k);
+            }
+            for (&at, position) in open.iter().zip(0..) {
+                tiles.iter().for_each(|tile| found[at].best.merge(&tile[position]));
+            }
+        }
+        found.iter().flat_map(|found| found.best.neighbors()).collect()
+    }
+
+    /// The nearest rows among [`TILE_ROWS`] from `first` on, where they may be among the
+    /// nearest of all.
+    fn search_tile(&self, first: usize, queries: Array2<f32>, found: &[Found], open: &[usize]) -> Vec<Best> {
+        let to = (first + TILE_ROWS).min(self.count());
+        let rows = self.view().slice_move(s![first..to, ..]);
+        let norms_sq: Vec<f32> = rows.rows().into_iter().map(|row| to_f32(norm_sq(slice(&row)))).collect();
+        let mut products = Array2::zeros((queries.nrows(), to - first));
+        general_mat_mul(-2.0, &queries, &rows.t(), 0.0, &mut products);
+        let mut nearest = Vec::with_capacity(open.len());
+        for ((query, products), at) in queries.rows().into_iter().zip(products.rows()).zip(open) {
+            let query = slice(&query);
+            let limit = Limit::of_row(query);
+            let mut best = found[*at].best.emptied();
+            let mut threshold = limit.threshold(best.limit_sq());
+            for (row, (product, norm_sq)) in (first..).zip(products.iter().zip(&norms_sq)) {
+                if product + norm_sq <= threshold {
+                    best.offer(self.measure(query, row), row);
+                    threshold = limit.threshold(best.limit_sq());
+                }
+            }
+            nearest.push(best);
+        }
+        nearest
+    }
+
+    fn row(&self, row: usize) -> &[f32] {
+        let values = self.rows.as_slice().expect("the layout was settled when the index was made");
+        &values[row * self.rows.ncols()..][self.columns.clone()]
     }
 
     fn view(&self) -> ArrayView2<'_, f32> {
-        self.rows.slice(ndarray::s![.., self.columns.clone()])
+        self.rows.slice(s![.., self.columns.clone()])
     }
+}
+
+impl Bound {
+    fn new(basis: Arc<Basis>, rows: ArrayView2<f32>) -> Self {
+        let coordinates = basis.project(rows).values;
+        let norms_sq: Vec<f32> =
+            coordinates.chunks_exact(basis.count()).map(|row| to_f32(norm_sq(row))).collect();
+        let panels = Panels::new(&coordinates, &norms_sq, basis.count());
+        Self { basis, coordinates, norms_sq, panels }
+    }
+
+    /// One promising row from each of `k` equal parts of the minima (fewer, when there are
+    /// fewer minima).
+    fn seeds(&self, query: &Query, least: &[f32], k: usize) -> Vec<usize> {
+        let part = least.len().div_ceil(k);
+        let parts = least.chunks(part).enumerate();
+        let smallest = parts.filter_map(|(index, part_least)| {
+            let smallest = part_least.iter().copied().fold(f32::INFINITY, f32::min);
+            let at = part_least.iter().position(|value| *value <= smallest)?;
+            Some(index * part + at)
+        });
+        smallest
+            .filter_map(|minimum| {
+                let rows = self.panels.rows_of(minimum).map(|row| (self.lower(query, row), row));
+                rows.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, row)| row)
+            })
+            .collect()
+    }
+
+    /// Rows of the surviving minima whose own bound is within the threshold, smallest first.
+    fn rows_within(&self, query: &Query, survivors: &[usize], threshold: f32) -> Vec<(f32, usize)> {
+        let mut rows: Vec<(f32, usize)> = survivors
+            .iter()
+            .flat_map(|minimum| self.panels.rows_of(*minimum))
+            .map(|row| (self.lower(query, row), row))
+            .filter(|(lower, _)| *lower <= threshold)
+            .collect();
+        rows.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+        rows
+    }
+
+    /// `|b|^2 - 2 b.q` of one row's coordinates.
+    fn lower(&self, query: &Query, row: usize) -> f32 {
+        let axes = query.coordinates.len();
+        self.norms_sq[row] - 2.0 * dot(&self.coordinates[row * axes..][..axes], query.coordinates)
+    }
+}
+
+/// A query on its way through the search.
+struct Query<'a> {
+    values: &'a [f32],
+    coordinates: &'a [f32],
+    limit: Limit,
+}
+
+/// Turns the best distance so far into the largest bound that can still matter; the module's
+/// documentation has the formula and its proof.
+#[derive(Debug, Clone, Copy)]
+struct Limit {
+    /// `|z_q|`.
+    norm: f64,
+    /// `|y_q|^2`.
+    coordinates_sq: f64,
+    /// `E`.
+    coordinate_error: f64,
+    /// `1.1 (a + 3) u`.
+    product_error: f64,
+    /// `2 n u`.
+    distance_error: f64,
+}
+
+impl Limit {
+    fn of_coordinates(coordinates: &[f32], norm: f64, dims: usize) -> Self {
+        Self {
+            norm,
+            coordinates_sq: norm_sq(coordinates),
+            coordinate_error: relative_error(dims),
+            product_error: 1.1 * to_f64(coordinates.len() + 3) * U32,
+            distance_error: 2.0 * to_f64(rounding_steps(dims)) * U32,
+        }
+    }
+
+    fn of_row(values: &[f32]) -> Self {
+        let norm = norm_sq(values).sqrt();
+        Self { coordinate_error: 1e-12, ..Self::of_coordinates(values, norm, values.len()) }
+    }
+
+    fn threshold(&self, best_sq: f32) -> f32 {
+        let radius = (f64::from(best_sq) * (1.0 + self.distance_error) + TINY).sqrt();
+        let scale = 2.0 * self.norm + radius;
+        let reach = radius + self.coordinate_error * scale;
+        let largest = reach * reach - self.coordinates_sq + self.product_error * scale * scale + TINY;
+        // The nearest f32 may lie just below.
+        to_f32(largest).next_up()
+    }
+}
+
+/// A query's nearest rows so far, and whether they are final.
+struct Found {
+    best: Best,
+    done: bool,
+}
+
+/// The `k` smallest of the pairs offered, by distance, then row.
+#[derive(Debug, Clone)]
+struct Best {
+    k: usize,
+    /// Largest squared distance that may enter, while fewer than `k` rows are kept.
+    limit_sq: f32,
+    kept: Vec<(f32, usize)>,
+}
+
+impl Best {
+    fn new(k: usize) -> Self {
+        Self { k, limit_sq: f32::INFINITY, kept: Vec::with_capacity(k.min(64) + 1) }
+    }
+
+    /// Nothing kept, but what was known about the limit stays.
+    fn emptied(&self) -> Self {
+        Self { limit_sq: self.limit_sq(), ..Self::new(self.k) }
+    }
+
+    /// No pair farther than this can enter.
+    fn limit_sq(&self) -> f32 {
+        if self.kept.len() < self.k { self.limit_sq } else { self.kept[self.k - 1].0 }
+    }
+
+    fn offer(&mut self, distance_sq: f32, row: usize) {
+        if distance_sq > self.limit_sq() {
+            return;
+        }
+        let at = self.kept.partition_point(|kept| *kept < (distance_sq, row));
+        self.kept.insert(at, (distance_sq, row));
+        self.kept.truncate(self.k);
+    }
+
+    fn merge(&mut self, other: &Self) {
+        other.kept.iter().for_each(|(distance_sq, row)| self.offer(*distance_sq, *row));
+    }
+
+    fn neighbors(&self) -> impl Iterator<Item = Neighbor> {
+        self.kept.iter().map(|(distance_sq, row)| Neighbor {
+            row: u32::try_from(*row).expect("checked when the index was made"),
+            distance: distance_sq.sqrt(),
+        })
+    }
+}
+
+fn slice<'a>(row: &ndarray::ArrayView1<'a, f32>) -> &'a [f32] {
+    row.to_slice().expect("rows of a standard layout are contiguous")
+}
+
+fn norm_sq(values: &[f32]) -> f64 {
+    values.iter().map(|value| f64::from(*value) * f64::from(*value)).sum()
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "rounding to f32 is part of the error bound")]
+const fn to_f32(value: f64) -> f32 {
+    value as f32
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+const fn to_f64(count: usize) -> f64 {
+    count as f64
 }
 
 fn check_values(what: &'static str, rows: ArrayView2<f32>) -> Result<(), SearchError> {
