@@ -8,6 +8,7 @@ use clap::Parser;
 mod cli;
 mod commands;
 mod exit;
+mod runtime;
 
 fn main() -> ExitCode {
     let cli = match cli::Cli::try_parse() {
