@@ -181,6 +181,9 @@ impl GraphContract {
         for ((dtype, shape), tensor) in inputs.iter().zip(self.inputs) {
             self.check_dtype(tensor, *dtype)?;
             self.check_shape(tensor, shape, batch)?;
+            if batch == 0 {
+                return Err(self.shape_error(tensor, format!("{shape:?}, an empty batch")));
+            }
         }
         Ok(batch)
     }
@@ -375,6 +378,7 @@ mod tests {
         assert!(matches!(POINTNET.check_inputs(&inputs[..2]), Err(ContractError::Names { .. })));
         assert_eq!(POINTNET.check_outputs(&[&[5, 33]], 5), Ok(()));
         assert!(POINTNET.check_outputs(&[&[4, 33]], 5).is_err());
+        assert!(NORMALCY.check_inputs(&[(Dtype::F32, &[0, 64, 3])]).is_err(), "an empty batch is refused");
     }
 
     #[test]

@@ -249,3 +249,127 @@ fn check_run_outputs(
     let shapes: Vec<&[usize]> = outputs.iter().map(ArrayD::shape).collect();
     Ok(contract.check_outputs(&shapes, batch)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::process::Command;
+
+    use super::*;
+    use crate::contract::{NORMALCY, POINTNET, RGB};
+
+    const RGB_GRAPH: &[u8] = include_bytes!("../../tests/golden/rgb.onnx");
+
+    fn asking(choice: EngineChoice, library: Option<&Path>) -> EngineOptions {
+        EngineOptions { choice, runtime_library: library.map(Path::to_path_buf), ..EngineOptions::default() }
+    }
+
+    fn refused(contract: &GraphContract, onnx: &[u8], options: &EngineOptions) -> EngineError {
+        load(contract, onnx, options).err().expect("the graph or the library is refused")
+    }
+
+    #[test]
+    fn without_a_library_tract_runs_and_says_why() {
+        let engine = load(&RGB, RGB_GRAPH, &EngineOptions::default()).expect("tract takes the graph");
+        let report = engine.report();
+        assert_eq!((report.engine.as_str(), report.provider.as_str()), ("tract", "cpu"));
+        assert_eq!(report.passed_over.len(), 1);
+        assert!(report.passed_over[0].contains("no runtime library"), "{:?}", report.passed_over);
+        let chosen =
+            load(&RGB, RGB_GRAPH, &asking(EngineChoice::Tract, None)).expect("tract takes the graph");
+        assert!(chosen.report().passed_over.is_empty());
+        let error = refused(&RGB, RGB_GRAPH, &asking(EngineChoice::Onnxruntime, None));
+        assert!(matches!(error, EngineError::NoRuntimeLibrary));
+    }
+
+    #[test]
+    fn the_tract_version_is_the_one_in_the_lock_file() {
+        let lock = include_str!("../../Cargo.lock").replace("\r\n", "\n");
+        let engine =
+            load(&RGB, RGB_GRAPH, &asking(EngineChoice::Tract, None)).expect("tract takes the graph");
+        let entry = format!("name = \"tract-onnx\"\nversion = \"{}\"", engine.report().version);
+        assert!(lock.contains(&entry), "{entry}");
+    }
+
+    /// The reason why `library` is refused; also checks that automatic choice falls back on it.
+    fn reason_for(library: &Path) -> String {
+        let error = refused(&RGB, RGB_GRAPH, &asking(EngineChoice::Onnxruntime, Some(library)));
+        assert!(matches!(error, EngineError::RuntimeLibrary { .. }), "{error}");
+        let fallback =
+            load(&RGB, RGB_GRAPH, &asking(EngineChoice::Auto, Some(library))).expect("tract takes it");
+        assert_eq!(fallback.report().engine, "tract");
+        assert_eq!(fallback.report().passed_over, [format!("onnxruntime: {error}")]);
+        error.to_string()
+    }
+
+    #[test]
+    fn a_file_that_is_no_library_is_named() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let missing = folder.path().join("missing.so");
+        assert!(reason_for(&missing).contains("No such file"));
+        let text = folder.path().join("text.so");
+        std::fs::write(&text, "not a library").expect("writes");
+        assert!(reason_for(&text).contains("text.so cannot be used as the ONNX Runtime library"));
+        assert!(reason_for(Path::new("relative.so")).contains("an absolute path is needed"));
+    }
+
+    /// Compiles a shared library; `None` where there is no C compiler.
+    fn compile(folder: &Path, name: &str, source: &str) -> Option<PathBuf> {
+        let (code, library) = (folder.join(format!("{name}.c")), folder.join(format!("{name}.so")));
+        std::fs::write(&code, source).expect("writes");
+        let status =
+            Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&code).status().ok()?;
+        status.success().then_some(library)
+    }
+
+    #[test]
+    #[expect(clippy::print_stderr, reason = "a skipped test must say so")]
+    fn an_old_runtime_and_a_foreign_library_are_named() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let Some(foreign) = compile(folder.path(), "foreign", "int answer(void) { return 42; }") else {
+            eprintln!("SKIPPED: no C compiler to make the libraries of this test");
+            return;
+        };
+        assert!(reason_for(&foreign).contains("it is a library, but not ONNX Runtime"));
+        let old = "struct base { const void *(*api)(unsigned); const char *(*version)(void); };\n\
+            static const void *api(unsigned v) { (void)v; return 0; }\n\
+            static const char *version(void) { return \"1.17.3\"; }\n\
+            static const struct base BASE = { api, version };\n\
+            const struct base *OrtGetApiBase(void) { return &BASE; }";
+        let old = compile(folder.path(), "old", old).expect("the compiler worked a moment ago");
+        assert!(reason_for(&old).contains("its version is 1.17.3, at least 1.22 is needed"));
+    }
+
+    #[test]
+    fn a_graph_for_another_contract_is_refused() {
+        let error = refused(&POINTNET, RGB_GRAPH, &EngineOptions::default());
+        assert!(matches!(error, EngineError::Contract(_)));
+        assert_eq!(error.to_string(), "graph `pointnet`: its inputs are [image], expected [g1, g2, i2]");
+    }
+
+    #[test]
+    fn damaged_files_are_errors() {
+        for length in [0, 1, 100, RGB_GRAPH.len() / 2, RGB_GRAPH.len() - 1] {
+            let error = refused(&RGB, &RGB_GRAPH[..length], &EngineOptions::default());
+            assert!(!error.to_string().is_empty());
+        }
+        refused(&RGB, b"this is no graph at all", &EngineOptions::default());
+    }
+
+    #[test]
+    fn inputs_that_break_the_contract_never_reach_the_library() {
+        let onnx = include_bytes!("../../tests/golden/normalcy.onnx");
+        let mut engine = load(&NORMALCY, onnx, &EngineOptions::default()).expect("tract takes the graph");
+        let points = ArrayD::<f32>::zeros(vec![2, 63, 3]);
+        let error = engine.run(&[Input::F32(points.view())]).expect_err("63 points");
+        assert!(error.to_string().contains("expected [batch, 64, 3]"), "{error}");
+        assert!(engine.run(&[]).is_err());
+        let empty = ArrayD::<f32>::zeros(vec![0, 64, 3]);
+        assert!(engine.run(&[Input::F32(empty.view())]).is_err());
+        for batch in [1, 64, 3, 1] {
+            let points = ArrayD::<f32>::zeros(vec![batch, 64, 3]);
+            let logits = engine.run(&[Input::F32(points.view())]).expect("any batch size runs");
+            assert_eq!(logits[0].shape(), [batch]);
+        }
+    }
+}
