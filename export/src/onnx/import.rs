@@ -3,7 +3,8 @@
 //!
 //! The input becomes `image [N,3,224,224]`, the two tensors become `stride8` and `stride16`; other outputs,
 //! the nodes that only they need and constants that nothing reads are dropped; all shapes are inferred
-//! afresh, and where an operator has no rule the graph is run once to see them. Versions of format and operators stay as they are, so that no operator changes its meaning.
+//! afresh, and where an operator has no rule the graph is run once to see them. Versions of format and
+//! operators stay as they are, so that no operator changes its meaning.
 
 use std::collections::BTreeSet;
 
