@@ -1,8 +1,12 @@
 //! Backbones as they are written: sizes, names, determinism, errors, and the import of a foreign one.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::{Path, PathBuf};
 
+use ndarray::{Array4, ArrayD};
+use prost::Message;
 use safetensors::tensor::{Dtype, TensorView};
+use zal::engine::{EngineChoice, EngineOptions, Input};
 use zal_export::graphs::resnet::{ANCHOR, ResnetArch, ResnetWeights, resnet_model};
 use zal_export::onnx::WeightStorage;
 use zal_export::onnx::import::{OutputNames, import_backbone};
@@ -62,13 +66,32 @@ fn the_stride_of_a_bottleneck_sits_in_its_3x3_convolution() {
 
 #[test]
 fn the_bytes_depend_on_the_seed_alone_and_16_bits_halve_them() {
-    use prost::Message;
     let bytes = |seed, storage| seeded(ResnetArch::Resnet18, seed, storage).encode_to_vec();
     let full = bytes(7, WeightStorage::F32);
     assert_eq!(full, bytes(7, WeightStorage::F32));
     assert_ne!(full, bytes(8, WeightStorage::F32));
     let half = bytes(7, WeightStorage::F16).len();
     assert!(2 * half < full.len() + 100_000, "{half} of {} bytes", full.len());
+}
+
+fn run(model: &ModelProto, image: &Array4<f32>) -> Vec<ArrayD<f32>> {
+    let options = EngineOptions { choice: EngineChoice::Tract, ..EngineOptions::default() };
+    let mut engine = zal::engine::load(&zal::contract::RGB, &model.encode_to_vec(), &options).unwrap();
+    engine.run(&[Input::F32(image.view().into_dyn())]).unwrap()
+}
+
+#[test]
+fn weights_in_16_bits_give_nearly_the_same_features() {
+    let image = Array4::from_shape_fn((1, 3, 224, 224), |(_, c, y, x)| {
+        f32::from(u8::try_from((c * 97 + y * 31 + x * 7) % 251).unwrap()) / 125.0 - 1.0
+    });
+    let features = |storage| run(&seeded(ResnetArch::Resnet18, 2, storage), &image);
+    for (full, half) in features(WeightStorage::F32).iter().zip(features(WeightStorage::F16)) {
+        let largest = full.iter().fold(0.0_f32, |max, x| max.max(x.abs()));
+        let apart = full.iter().zip(&half).fold(0.0_f32, |max, (a, b)| max.max((a - b).abs()));
+        // Weights are rounded to 2^-11: the features may move by about that, and must move at all.
+        assert!(apart > 0.0 && apart < 2e-3 * largest, "{apart} of {largest}");
+    }
 }
 
 /// A checkpoint of zeros with the shapes of a network's own tensors, but for `leave_out`.
@@ -97,7 +120,7 @@ fn zeros_checkpoint(folder: &Path, arch: ResnetArch, leave_out: &str) -> PathBuf
 
 fn from_checkpoint(path: &Path, arch: ResnetArch) -> Result<ModelProto, String> {
     let file = Checkpoint::open(path, ANCHOR).map_err(|error| error.to_string())?;
-    resnet_model(arch, ResnetWeights::Checkpoint(Box::new(file)), WeightStorage::F32, Vec::new())
+    resnet_model(arch, ResnetWeights::Checkpoint(file), WeightStorage::F32, Vec::new())
         .map_err(|error| error.to_string())
 }
 
@@ -133,4 +156,9 @@ fn the_given_imagenet_backbone_is_imported() {
     assert_eq!(sizes(&graph.output[0]), [None, Some(512), Some(28), Some(28)]);
     assert_eq!(sizes(&graph.output[1]), [None, Some(1024), Some(14), Some(14)]);
     assert_eq!(graph.value_info.len() + 2, graph.node.len(), "every tensor in between is declared");
+    let image = Array4::from_elem((2, 3, 224, 224), 0.5_f32);
+    let features = run(&model, &image);
+    let channels: Vec<usize> = features.iter().map(|map| map.shape()[1]).collect();
+    assert_eq!(channels, [512, 1024]);
+    assert!(features.iter().flatten().all(|x| x.is_finite()));
 }

@@ -1,4 +1,5 @@
 //! Checkpoints of other frameworks: a real `torch.save` file, and safetensors written here.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,5 @@
 //! The point graphs against plain 64-bit versions written from the formulas, run by zal's own engine.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use ndarray::{Array1, Array2, Array3, ArrayD, Axis, Ix1, Ix2, s};
 use prost::Message;
@@ -27,7 +28,7 @@ impl Numbers {
     }
 
     fn one(&mut self) -> f32 {
-        (f64::from(self.0.next_u32()) / 2.0_f64.powi(31) - 1.0) as f32
+        f32::from(u16::try_from(self.0.next_u32() >> 16).unwrap()) / 32_768.0 - 1.0
     }
 
     fn shift_biases<'a>(&mut self, layers: impl IntoIterator<Item = &'a mut Linear>) {
@@ -181,7 +182,9 @@ fn the_descriptor_equals_its_plain_version() {
     numbers.shift_biases(layers.chain(std::iter::once(&mut weights.global)));
     let g1 = ndarray::Array4::from_shape_simple_fn((PATCHES, 32, 16, 3), || numbers.one());
     let g2 = ndarray::Array4::from_shape_simple_fn((PATCHES, 8, 16, 3), || numbers.one());
-    let own = Array3::from_shape_simple_fn((PATCHES, 8, 16), || usize::from(numbers.0.next_u32() as u8 % 32));
+    let own = Array3::from_shape_simple_fn((PATCHES, 8, 16), || {
+        usize::try_from(numbers.0.next_u32() % 32).unwrap()
+    });
     let i2 = Array3::from_shape_fn(own.dim(), |(p, c, k)| i64::try_from(32 * p + own[[p, c, k]]).unwrap());
     let model = pointnet_model(&weights, WeightStorage::F32, Vec::new()).unwrap();
     let inputs = [

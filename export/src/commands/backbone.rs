@@ -69,7 +69,7 @@ fn written(args: &Args, arch: ResnetArch) -> anyhow::Result<(ModelProto, String)
         (Some(file), _) => {
             let checkpoint = Checkpoint::open(file, ANCHOR)?;
             let provenance = format!("{} with weights of {}", arch.name(), named_with_hash(file)?);
-            (ResnetWeights::Checkpoint(Box::new(checkpoint)), provenance)
+            (ResnetWeights::Checkpoint(checkpoint), provenance)
         }
         (None, Some(seed)) => {
             let provenance = format!("{} with seeded random weights, untrained (seed {seed})", arch.name());

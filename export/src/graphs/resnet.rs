@@ -73,7 +73,7 @@ pub enum ResnetWeights {
     /// Kaiming kernels, batch normalisation as identity.
     Seeded(SeededWeights),
     /// A checkpoint with torchvision's tensor names.
-    Checkpoint(Box<Checkpoint>),
+    Checkpoint(Checkpoint),
 }
 
 /// A convolution without bias and the batch normalisation behind it.

@@ -6,13 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use zal::contract::GraphContract;
+use zal::contract::{Dtype, GraphContract, TensorContract, TensorInfo};
 
 use super::proto::{
-    GraphProto, IR_VERSION, ModelProto, OPSET_VERSION, OperatorSetIdProto, StringStringEntryProto,
-    TensorProto, elem,
+    DimensionProto, DimensionValue, GraphProto, IR_VERSION, ModelProto, OPSET_VERSION, OperatorSetIdProto,
+    StringStringEntryProto, TensorProto, ValueInfoProto, elem,
 };
-use super::shapes::{Extent, TensorType, declare, infer};
+use super::shapes::{Extent, TensorType, declare, declare_inner, infer};
 use super::{OnnxError, WeightStorage, half};
 
 /// What a finished model carries besides its graph.
@@ -66,20 +66,23 @@ pub fn finish_model(
 }
 
 fn declare_types(graph: &mut GraphProto, types: &BTreeMap<String, TensorType>, batch: &str) {
-    let declared = |name: &str| types.get(name).map(|found| declare(name, found.elem, &found.dims, batch));
     for output in &mut graph.output {
-        if let Some(value) = declared(&output.name) {
-            *output = value;
+        // Where inference does not reach, what the caller declared stays.
+        if let Some(found) = types.get(&output.name).filter(|_| known(types, &output.name)) {
+            *output = declare(&output.name, found.elem, &found.dims, batch);
         }
     }
     let outputs: BTreeSet<&str> = graph.output.iter().map(|output| output.name.as_str()).collect();
-    graph.value_info = graph
-        .node
-        .iter()
-        .flat_map(|node| &node.output)
-        .filter(|name| !outputs.contains(name.as_str()))
-        .filter_map(|name| declared(name))
+    let inner =
+        graph.node.iter().flat_map(|node| &node.output).filter(|name| !outputs.contains(name.as_str()));
+    graph.value_info = inner
+        .filter_map(|name| types.get(name).map(|found| declare_inner(name, found.elem, &found.dims)))
         .collect();
+}
+
+/// Whether every size of the tensor but the batch is known.
+pub(super) fn known(types: &BTreeMap<String, TensorType>, name: &str) -> bool {
+    types.get(name).is_some_and(|found| found.dims.iter().skip(1).all(|dim| matches!(dim, Extent::Fixed(_))))
 }
 
 /// Checks names, order and initialisers.
@@ -169,13 +172,48 @@ fn finite(name: &str, raw: &[u8]) -> Result<(), OnnxError> {
     }
 }
 
-/// Checks names, element types and shapes of inputs and outputs against the contract.
+/// Checks names, element types and shapes of inputs and outputs against the contract. Nothing but the batch
+/// may be open: who reads the file learns the channels from it.
 ///
 /// # Errors
-/// When something differs.
+/// When something differs or is open.
 pub fn contract(graph: &GraphProto, contract: &GraphContract) -> Result<(), OnnxError> {
-    let _ = (graph, contract, Extent::BATCH);
-    Ok(())
+    let inputs = tensor_infos(&graph.input, contract, contract.inputs)?;
+    let outputs = tensor_infos(&graph.output, contract, contract.outputs)?;
+    contract.check(&inputs, &outputs)?;
+    match outputs.iter().find(|output| output.dims.iter().skip(1).any(Option::is_none)) {
+        Some(output) => Err(OnnxError::OpenShape { tensor: output.name.clone(), dims: output.dims.clone() }),
+        None => Ok(()),
+    }
+}
+
+fn tensor_infos(
+    declared: &[ValueInfoProto],
+    contract: &GraphContract,
+    expected: &[TensorContract],
+) -> Result<Vec<TensorInfo>, OnnxError> {
+    let infos = declared.iter().enumerate().map(|(i, value)| {
+        let Some(tensor) = value.tensor() else {
+            return Err(OnnxError::OpenShape { tensor: value.name.clone(), dims: Vec::new() });
+        };
+        let dims = tensor.shape.iter().flat_map(|shape| &shape.dim).map(fixed_size).collect();
+        match (Dtype::from_onnx(tensor.elem_type), expected.get(i)) {
+            (Some(dtype), _) => Ok(TensorInfo { name: value.name.clone(), dtype, dims }),
+            (None, wanted) => {
+                let found = format!("element type {}", tensor.elem_type);
+                let wanted = wanted.map_or(Dtype::F32, |tensor| tensor.dtype);
+                Err(contract.dtype_error(&value.name, &found, wanted).into())
+            }
+        }
+    });
+    infos.collect()
+}
+
+fn fixed_size(dim: &DimensionProto) -> Option<usize> {
+    match dim.value {
+        Some(DimensionValue::DimValue(size)) => usize::try_from(size).ok(),
+        Some(DimensionValue::DimParam(_)) | None => None,
+    }
 }
 
 #[cfg(test)]

@@ -3,15 +3,19 @@
 //!
 //! The input becomes `image [N,3,224,224]`, the two tensors become `stride8` and `stride16`; other outputs,
 //! the nodes that only they need and constants that nothing reads are dropped; all shapes are inferred
-//! afresh. Versions of format and operators stay as they are, so that no operator changes its meaning.
+//! afresh, and where an operator has no rule the graph is run once to see them. Versions of format and
+//! operators stay as they are, so that no operator changes its meaning.
 
 use std::collections::BTreeSet;
 
+use ndarray::ArrayD;
+use prost::Message;
 use zal::contract::RGB;
+use zal::engine::{EngineChoice, EngineOptions, Input};
 
-use super::check::{Finish, finish_model, no_such_tensor};
+use super::check::{Finish, finish_model, known, no_such_tensor, structure};
 use super::proto::{GraphProto, IR_VERSION, ModelProto, NodeProto, ValueInfoProto, elem};
-use super::shapes::{Extent, declare};
+use super::shapes::{Extent, declare, infer};
 use super::{OnnxError, WeightStorage};
 
 /// Symbol of the batch axis.
@@ -43,6 +47,11 @@ pub fn import_backbone(
     name_ends(&mut graph, names)?;
     graph.name = "rgb".into();
     source.ir_version = source.ir_version.max(IR_VERSION);
+    structure(&graph)?;
+    let types = infer(&graph)?;
+    if !graph.output.iter().all(|output| known(&types, &output.name)) {
+        graph.output = measured_outputs(&source, &graph)?;
+    }
     finish_model(source, graph, &Finish { contract: &RGB, batch: BATCH, storage, metadata })
 }
 
@@ -117,6 +126,26 @@ fn name_ends(graph: &mut GraphProto, names: &OutputNames<'_>) -> Result<(), Onnx
     Ok(())
 }
 
+/// Declares the outputs as one run of the graph gives them.
+fn measured_outputs(source: &ModelProto, graph: &GraphProto) -> Result<Vec<ValueInfoProto>, OnnxError> {
+    let mut model = ModelProto { graph: Some(graph.clone()), ..source.clone() };
+    let open = [Extent::BATCH, Extent::Unknown, Extent::Unknown, Extent::Unknown];
+    for output in model.graph.iter_mut().flat_map(|graph| &mut graph.output) {
+        *output = declare(&output.name, elem::FLOAT, &open, BATCH);
+    }
+    let options = EngineOptions { choice: EngineChoice::Tract, ..EngineOptions::default() };
+    let mut engine = zal::engine::load(&RGB, &model.encode_to_vec(), &options)?;
+    // Two images, so that a batch size written into the graph shows.
+    let image = ArrayD::<f32>::zeros(vec![2, 3, 224, 224]);
+    let outputs = engine.run(&[Input::F32(image.view())])?;
+    let declared = graph.output.iter().zip(&outputs).map(|(output, found)| {
+        let sizes = found.shape().iter().skip(1).map(|&size| Extent::Fixed(size));
+        let dims: Vec<Extent> = std::iter::once(Extent::BATCH).chain(sizes).collect();
+        declare(&output.name, elem::FLOAT, &dims, BATCH)
+    });
+    Ok(declared.collect())
+}
+
 fn single_input(graph: &GraphProto) -> Result<String, OnnxError> {
     let [input] = &graph.input[..] else {
         let names: Vec<&str> = graph.input.iter().map(|input| input.name.as_str()).collect();
@@ -141,6 +170,8 @@ fn rename_all(graph: &mut GraphProto, pairs: &[(String, &str)]) {
     graph.initializer.iter_mut().for_each(|tensor| renamed(&mut tensor.name));
     for node in &mut graph.node {
         node.input.iter_mut().chain(&mut node.output).for_each(renamed);
+        // Tensor names are unique, node names need not be, and tract refuses two alike.
+        node.name = node.output.iter().find(|name| !name.is_empty()).cloned().unwrap_or_default();
     }
 }
 
@@ -223,10 +254,28 @@ mod tests {
     }
 
     #[test]
-    fn an_output_of_unknown_size_is_refused() {
+    fn sizes_that_no_rule_gives_are_measured() {
+        let mut source = foreign();
+        let graph = source.graph.as_mut().unwrap();
+        graph.node[1].output[0] = "before".into();
+        let floor = NodeProto {
+            input: vec!["before".into()],
+            output: vec!["stride8".into()],
+            op_type: "Floor".into(),
+            ..NodeProto::default()
+        };
+        graph.node.insert(2, floor);
+        assert!(!infer(graph).unwrap().contains_key("stride8"), "Floor has no rule");
+        let expected = [Extent::BATCH, Extent::Fixed(6), Extent::Fixed(14), Extent::Fixed(14)];
+        let imported = import(source, "stride16", "stride8").unwrap();
+        assert_eq!(imported.output[1], declare("stride16", elem::FLOAT, &expected, "N"));
+    }
+
+    #[test]
+    fn an_operator_that_nobody_knows_is_refused() {
         let mut source = foreign();
         source.graph.as_mut().unwrap().node[1].op_type = "SomethingNew".into();
         let message = refusal(source, "stride16", "stride8");
-        assert!(message.contains("stride16"), "{message}");
+        assert!(message.contains("no rule of shape inference"), "{message}");
     }
 }

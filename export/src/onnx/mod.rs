@@ -118,13 +118,19 @@ pub enum OnnxError {
         available: String,
     },
     /// The graph does not meet its contract.
-    #[error("the graph does not meet the contract `{contract}`: {reason}")]
-    Contract {
-        /// Name of the contract.
-        contract: &'static str,
-        /// What differs.
-        reason: String,
+    #[error(transparent)]
+    Contract(#[from] zal::contract::ContractError),
+    /// A size of an output could not be found out.
+    #[error("output `{tensor}`: found the shape {dims:?}, expected every size but the batch to be known")]
+    OpenShape {
+        /// The output.
+        tensor: String,
+        /// What is known of its shape.
+        dims: Vec<Option<usize>>,
     },
+    /// The sizes of the outputs could not be inferred, and the graph could not be run to see them.
+    #[error("an operator has no rule of shape inference here, and running the graph instead failed")]
+    Run(#[from] zal::engine::EngineError),
 }
 
 /// Reads a model.

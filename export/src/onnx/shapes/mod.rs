@@ -98,13 +98,25 @@ pub fn batch_symbol(graph: &GraphProto) -> Option<&str> {
     }
 }
 
-/// Declares a tensor; the batch axis carries `symbol`, every other size that is not fixed stays open.
+/// Declares an input or output; the batch axis carries `symbol`, every other size that is not fixed stays
+/// open.
 #[must_use]
 pub fn declare(name: &str, elem_type: i32, dims: &[Extent], symbol: &str) -> ValueInfoProto {
+    declare_with(name, elem_type, dims, Some(symbol))
+}
+
+/// Declares a tensor in between. Its batch stays open: a symbol there contradicts the fixed batch for which
+/// tract plans a graph.
+#[must_use]
+pub fn declare_inner(name: &str, elem_type: i32, dims: &[Extent]) -> ValueInfoProto {
+    declare_with(name, elem_type, dims, None)
+}
+
+fn declare_with(name: &str, elem_type: i32, dims: &[Extent], symbol: Option<&str>) -> ValueInfoProto {
     let axis = |extent: &Extent| {
         let value = match extent {
             Extent::Fixed(size) => Some(DimensionValue::DimValue(to_i64(*size))),
-            Extent::PerBatch(1) => Some(DimensionValue::DimParam(symbol.into())),
+            Extent::PerBatch(1) => symbol.map(|symbol| DimensionValue::DimParam(symbol.into())),
             Extent::PerBatch(_) | Extent::Unknown => None,
         };
         DimensionProto { value }
@@ -176,7 +188,9 @@ mod tests {
     use super::*;
     use crate::onnx::builder::GraphBuilder;
     use crate::onnx::proto::AttributeProto;
-    use Extent::{BATCH, Fixed, PerBatch, Unknown};
+    use Extent::{Fixed, PerBatch, Unknown};
+
+    const BATCH: Extent = Extent::BATCH;
 
     fn graph(inner: &[usize]) -> (GraphBuilder, crate::onnx::builder::Value) {
         let mut graph = GraphBuilder::new("test", "N");
