@@ -18,6 +18,8 @@ use zal::preprocess::prepare;
 use zal::scan::{SensorProfile, read};
 use zal::score::JointStats;
 
+use crate::layout::{self, Split};
+
 /// Every tenth scan is held out for the statistics.
 pub const HOLDOUT_EVERY: usize = 10;
 
@@ -65,6 +67,31 @@ struct DescribedScan {
     patches: Vec<u16>,
     features: Vec<PatchFeatures>,
     logits: Option<Vec<f32>>,
+}
+
+/// Name and xyz file of every normal training scan of the given classes, or of all.
+///
+/// # Errors
+/// Names the class that is not there or has no normal scans.
+pub fn normal_scans(root: &Path, wanted: &[String]) -> anyhow::Result<Vec<(String, PathBuf)>> {
+    let present = layout::classes(root)?;
+    let name = |class: &Path| class.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let names: Vec<String> = present.iter().map(|c| name(c)).collect();
+    if let Some(missing) = wanted.iter().find(|w| !names.contains(w)) {
+        bail!("{} has no class `{missing}`; it has {}", root.display(), names.join(", "));
+    }
+    let mut scans = Vec::new();
+    for class in present.iter().filter(|c| wanted.is_empty() || wanted.contains(&name(c))) {
+        let before = scans.len();
+        for entry in layout::entries(class, Split::Train)? {
+            let stem = entry.xyz.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            scans.push((format!("{}/train/{}/{stem}", name(class), entry.defect), entry.xyz));
+        }
+        if scans.len() == before {
+            bail!("{} has no normal scans in train/good/xyz", class.display());
+        }
+    }
+    Ok(scans)
 }
 
 /// Describes the scans and makes bank and settings.

@@ -19,6 +19,12 @@ pub struct GraphOrigin {
     pub weights: String,
 }
 
+/// Metadata of a graph written by the running command.
+#[must_use]
+pub fn metadata(weights: &str) -> Vec<(String, String)> {
+    vec![(WEIGHTS_KEY.into(), weights.into()), (COMMAND_KEY.into(), command_line(std::env::args()))]
+}
+
 /// Reads the origin that a graph carries.
 ///
 /// # Errors

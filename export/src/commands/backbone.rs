@@ -9,6 +9,7 @@ use crate::graphs::resnet::{ANCHOR, ResnetArch, ResnetWeights, resnet_model};
 use crate::onnx::WeightStorage;
 use crate::onnx::import::{OutputNames, import_backbone};
 use crate::onnx::proto::ModelProto;
+use crate::provenance;
 use crate::weights::checkpoint::Checkpoint;
 use crate::weights::seeded::SeededWeights;
 
@@ -77,7 +78,7 @@ fn written(args: &Args, arch: ResnetArch) -> anyhow::Result<(ModelProto, String)
         }
         (None, None) => anyhow::bail!("found neither --weights-file nor --seed, expected one of them"),
     };
-    let model = resnet_model(arch, weights, args.weights, metadata(&provenance))?;
+    let model = resnet_model(arch, weights, args.weights, provenance::metadata(&provenance))?;
     Ok((model, provenance))
 }
 
@@ -88,13 +89,9 @@ fn imported(args: &Args, file: &Path) -> anyhow::Result<(ModelProto, String)> {
     let provenance = format!("imported from {}", named_with_hash(file)?);
     let names = OutputNames { stride8, stride16 };
     let source = crate::onnx::read(file)?;
-    let model = import_backbone(source, &names, args.weights, metadata(&provenance))
+    let model = import_backbone(source, &names, args.weights, provenance::metadata(&provenance))
         .with_context(|| format!("importing {}", file.display()))?;
     Ok((model, provenance))
-}
-
-fn metadata(provenance: &str) -> Vec<(String, String)> {
-    vec![("zal.weights".into(), provenance.into())]
 }
 
 /// File name and hash: what provenance needs, and no path of the machine it was made on.

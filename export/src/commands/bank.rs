@@ -12,8 +12,8 @@ use zal::engine::{self, Engine};
 use zal::features::Branch;
 use zal::features::describe::{Describer, Graphs};
 
-use crate::bank_build::{BankRecord, BuildParams, build, embedded_engine};
-use crate::{dataset, provenance};
+use crate::bank_build::{BankRecord, BuildParams, build, embedded_engine, normal_scans};
+use crate::provenance;
 
 /// Arguments of `zal-export bank`.
 #[derive(Debug, clap::Args)]
@@ -58,7 +58,7 @@ pub struct Args {
 /// # Errors
 /// Names the scan or artifact that cannot be used.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let scans = dataset::normal_scans(&args.data, &args.classes)?;
+    let scans = normal_scans(&args.data, &args.classes)?;
     let params = settings(args);
     let options = embedded_engine();
     let graphs = Graphs {

@@ -11,6 +11,7 @@ use crate::graphs::normalcy::{NormalcyWeights, normalcy_model};
 use crate::graphs::pointnet::{PointNetWeights, pointnet_model};
 use crate::onnx::proto::ModelProto;
 use crate::onnx::{WeightStorage, write_bytes};
+use crate::provenance;
 
 /// Arguments of `zal-export point-graphs`.
 #[derive(Debug, clap::Args)]
@@ -53,7 +54,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     anyhow::ensure!(args.epsilon.is_finite(), "--epsilon: found {}, expected a finite number", args.epsilon);
     std::fs::create_dir_all(&args.out).with_context(|| format!("making {}", args.out.display()))?;
     let provenance = format!("seeded random weights, untrained (seed {})", args.seed);
-    let metadata = || vec![("zal.weights".to_owned(), provenance.clone())];
+    let metadata = || provenance::metadata(&provenance);
     let pointnet = pointnet_model(&PointNetWeights::seeded(args.seed), args.weights, metadata())?;
     let mut classifier_metadata = metadata();
     classifier_metadata.push(("zal.epsilon".to_owned(), args.epsilon.to_string()));

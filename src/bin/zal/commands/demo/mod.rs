@@ -21,7 +21,7 @@ use crate::daemon::{self, Daemon};
 use crate::demo_metrics::{MaskedMap, aupro, auroc};
 use crate::exit::{CommandResult, Exit, Failure};
 use crate::message::{EngineBody, EvaluationBody, ResultBody};
-use crate::{npy_map, telemetry};
+use crate::{bundled, npy_map, telemetry};
 use parts::{Part, Plan};
 use subscriber::{Subscriber, Verdict};
 
@@ -96,7 +96,7 @@ pub fn run(args: &Args) -> CommandResult {
     let out = prepare_out(&args.out).map_err(|error| {
         Failure::new(Exit::Io, error).hint("choose another folder with --out")
     })?;
-    let bundle = open_bundle(args.bundle.as_deref())?;
+    let bundle = bundled::open(args.bundle.as_deref())?;
     let broker = open_broker(args.broker.as_deref())?;
     let plan = Plan::new(family, usize::try_from(args.scans).unwrap_or(24), args.seed);
     let config = demo_config(&broker, &out, plan.calibration_count, args.threads);
@@ -115,27 +115,12 @@ pub fn run(args: &Args) -> CommandResult {
     let metrics = std::sync::Arc::clone(daemon.metrics());
     demo.judge_all(daemon).map_err(|error| Failure::new(Exit::Unavailable, error))?;
     let results = { let c = metrics.counts(); c.ok + c.not_ok + c.not_decidable + c.undefined };
-    let summary = demo.summary(results, &engine, bundle.name());
+    let summary = demo.summary(results, &engine, &bundle.name());
     demo.finish(&summary).map_err(|error| Failure::new(Exit::Io, error))?;
     if summary.lost > 0 {
         return Err(Failure::new(Exit::Unavailable, anyhow::anyhow!("{} results were lost", summary.lost)));
     }
     Ok(Exit::Ok)
-}
-
-/// The bundle given, or the embedded one.
-fn open_bundle(path: Option<&Path>) -> Result<Bundle, Failure> {
-    let bundle = match path {
-        Some(path) => Bundle::open(path),
-        #[cfg(feature = "demo")]
-        None => Bundle::from_bytes(parts::DEMO_BUNDLE),
-        #[cfg(not(feature = "demo"))]
-        None => {
-            let error = anyhow::anyhow!("this program was built without the demo's bundle");
-            return Err(Failure::new(Exit::Usage, error).hint("give one with --bundle FILE"));
-        }
-    };
-    bundle.map_err(|error| Failure::new(Exit::BadData, error))
 }
 
 /// The broker given, or an embedded one.

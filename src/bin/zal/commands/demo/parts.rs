@@ -12,10 +12,6 @@ use zal::synth::{Defect, Family, SynthParams, generate};
 
 use crate::pictures;
 
-/// The embedded bundle.
-#[cfg(feature = "demo")]
-pub const DEMO_BUNDLE: &[u8] = &[];
-
 /// A family that the embedded bundle's bank was not built from.
 pub const DEFAULT_FAMILY: &str = "tyre";
 
@@ -95,6 +91,7 @@ impl Plan {
                 defect: defect.map(|(_, defect)| defect),
                 height: SIZE_PX,
                 width: SIZE_PX,
+                variant: 0,
                 session,
                 seed,
             };
