@@ -13,6 +13,8 @@ use super::profile::{LengthUnit, SensorProfile};
 const SAMPLE_MAX: usize = 1 << 14;
 /// Fewer points prove nothing about rows and columns.
 const TREND_POINTS_MIN: usize = 64;
+/// Fewer pairs prove nothing about steps: a whole scan of 32 x 32 has steps of 3 % of its size.
+const STEP_PAIRS_MIN: usize = 900;
 /// How much steeper a coordinate must run the wrong way to be called swapped.
 const SWAP_FACTOR: f64 = 3.0;
 /// How much longer steps must be down the columns than along the rows to be called scrambled.
@@ -195,7 +197,7 @@ fn median_step(placed: &Placed, height: usize, width: usize, step: (usize, usize
         .filter_map(|i| placed.at(i).zip(placed.at(i + step.0 * width + step.1)))
         .map(|(a, b)| [(a[0] - b[0]).abs(), (a[1] - b[1]).abs()])
         .collect();
-    if pairs.len() < TREND_POINTS_MIN {
+    if pairs.len() < STEP_PAIRS_MIN {
         return None;
     }
     let of = |k: usize| median(pairs.iter().map(|p| p[k]).collect()).unwrap_or(0.0);

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::check::{self, Facts};
 use super::error::{Details, ScanError};
-use super::finding::{Finding, Severity};
+use super::finding::Finding;
 use super::place::{MissingCounts, Placed, PointState};
 use super::profile::SensorProfile;
 use super::source::{FILE_BYTES_MAX, Format, RawScan, Source};
@@ -39,6 +39,8 @@ pub struct Inspection {
     pub extent_m: Option<[[f32; 3]; 2]>,
     /// The colour, when there is one.
     pub color: Option<ColorSummary>,
+    /// Whether [`read`] accepts the file: no finding is an error.
+    pub accepted: bool,
     /// Everything worth saying, the gravest first.
     pub findings: Vec<Finding>,
 }
@@ -55,12 +57,6 @@ pub struct ColorSummary {
 }
 
 impl Inspection {
-    /// Whether [`read`] accepts the file.
-    #[must_use]
-    pub fn is_accepted(&self) -> bool {
-        self.findings.iter().all(|f| f.severity < Severity::Error)
-    }
-
     /// Whether the file could not be opened at all.
     #[must_use]
     pub fn is_unreadable(&self) -> bool {
@@ -87,6 +83,7 @@ impl Inspection {
             missing: MissingCounts { nan: 0, infinite: 0, zero: 0, sentinel: 0, out_of_range: 0 },
             extent_m: None,
             color: None,
+            accepted: false,
             findings: Vec::new(),
         }
     }
@@ -100,19 +97,16 @@ impl Inspection {
 /// # Errors
 /// When the file is not an organised cloud that fits the profile.
 pub fn read(path: &Path, profile: &SensorProfile) -> Result<Scan, ScanError> {
-    let intake = Intake::new(path, profile)?;
-    if let Some(error) = intake.refusals.into_iter().next() {
-        return Err(error);
-    }
-    let not_organized = || {
-        let details = Details::new(path, intake.layout, "a grid of at least 2 x 2");
-        ScanError::NotOrganized(details)
-    };
-    let (height, width) = intake.grid.ok_or_else(not_organized)?;
-    let valid = intake.placed.states.iter().map(|s| *s == PointState::Valid).collect();
-    let cloud = OrganizedCloud::with_mask(height, width, intake.placed.points, valid)
-        .map_err(|e| ScanError::Malformed(Details::new(path, e.to_string(), "a full grid")))?;
-    Ok(Scan { cloud, color: intake.color })
+    Intake::of_file(path, profile)?.into_scan(path)
+}
+
+/// As [`read`], of bytes that are in memory already (a scan within a bundle). The path only
+/// names them in messages, and no picture is looked for.
+///
+/// # Errors
+/// When the bytes are not an organised cloud that fits the profile.
+pub fn decode(path: &Path, bytes: &[u8], profile: &SensorProfile) -> Result<Scan, ScanError> {
+    Intake::of_bytes(Source { path, bytes }, profile, None)?.into_scan(path)
 }
 
 /// Says what a file holds and everything that is wrong with it. Never fails: a file that
@@ -120,7 +114,7 @@ pub fn read(path: &Path, profile: &SensorProfile) -> Result<Scan, ScanError> {
 #[must_use]
 pub fn inspect(path: &Path, profile: &SensorProfile) -> Inspection {
     let mut inspection = Inspection::nothing(path.into());
-    let intake = match Intake::new(path, profile) {
+    let intake = match Intake::of_file(path, profile) {
         Ok(intake) => intake,
         Err(error) => {
             inspection.findings.push(Finding::from(&error));
@@ -139,6 +133,7 @@ pub fn inspect(path: &Path, profile: &SensorProfile) -> Inspection {
     let path = intake.color_path;
     inspection.color =
         intake.color.map(|image| ColorSummary { path, height: image.height, width: image.width });
+    inspection.accepted = intake.refusals.is_empty();
     inspection.findings.extend(intake.refusals.iter().map(Finding::from));
     inspection.findings.extend(intake.warnings);
     inspection
@@ -158,14 +153,22 @@ struct Intake {
 }
 
 impl Intake {
-    fn new(path: &Path, profile: &SensorProfile) -> Result<Self, ScanError> {
+    fn of_file(path: &Path, profile: &SensorProfile) -> Result<Self, ScanError> {
+        let bytes = read_bytes(path)?;
+        Self::of_bytes(Source { path, bytes: &bytes }, profile, picture_path(path))
+    }
+
+    /// Reads and examines a scan; `picture` holds its colour, unless it has its own.
+    fn of_bytes(
+        source: Source,
+        profile: &SensorProfile,
+        picture: Option<PathBuf>,
+    ) -> Result<Self, ScanError> {
+        let path = source.path;
         if let Some((found, expected)) = profile.contradiction() {
             return Err(ScanError::Profile(Details::new(path, found, expected)));
         }
-        let bytes = read_bytes(path)?;
-        let RawScan { format, encoding, grid, layout, points, colors } =
-            read_raw(Source { path, bytes: &bytes })?;
-        drop(bytes);
+        let RawScan { format, encoding, grid, layout, points, colors } = read_raw(source)?;
         let mut refusals = Vec::new();
         let grid = organize(path, profile, grid, &layout, points.len()).map_err(|e| refusals.push(e)).ok();
         let placed = Placed::new(points, profile);
@@ -175,22 +178,28 @@ impl Intake {
         let (color, color_path) = match (colors, grid) {
             (Some(pixels), Some((height, width))) => (Some(ColorImage { height, width, pixels }), None),
             (Some(_), None) => (None, None),
-            (None, _) => match picture(path) {
-                Some(Ok((picture_path, image))) => {
-                    refusals.extend(grid.and_then(|grid| size_conflict(&picture_path, &image, grid)));
-                    (Some(image), Some(picture_path))
-                }
-                Some(Err(error)) => {
-                    refusals.push(error);
-                    (None, None)
-                }
-                None => {
+            (None, _) => {
+                let image = picture.as_deref().map(|p| read_picture(p, grid)).transpose();
+                let image = image.map_err(|e| refusals.push(e)).ok().flatten();
+                if picture.is_none() {
                     warnings.push(color_missing());
-                    (None, None)
                 }
-            },
+                (image, picture)
+            }
         };
         Ok(Self { format, encoding, layout, grid, placed, color, color_path, refusals, warnings })
+    }
+
+    /// The scan, or the gravest reason to refuse it.
+    fn into_scan(self, path: &Path) -> Result<Scan, ScanError> {
+        if let Some(error) = self.refusals.into_iter().next() {
+            return Err(error);
+        }
+        let (height, width) = self.grid.expect("points without a grid are a refusal");
+        let valid = self.placed.states.iter().map(|s| *s == PointState::Valid).collect();
+        let cloud = OrganizedCloud::with_mask(height, width, self.placed.points, valid)
+            .map_err(|e| ScanError::Malformed(Details::new(path, e.to_string(), "a full grid")))?;
+        Ok(Scan { cloud, color: self.color })
     }
 }
 
@@ -258,28 +267,30 @@ fn organize(
     }
 }
 
-/// The colour picture that belongs to a file, when there is one.
-fn picture(path: &Path) -> Option<Result<(PathBuf, ColorImage), ScanError>> {
+/// The picture that belongs to a file, when there is one.
+fn picture_path(path: &Path) -> Option<PathBuf> {
     let mut name = path.file_stem()?.to_owned();
     name.push(".png");
     let folder = path.parent()?;
     let candidates = [folder.join("..").join("rgb").join(&name), folder.join(&name)];
-    let picture = candidates.into_iter().find(|p| p.is_file())?;
-    let image = read_bytes(&picture).and_then(|bytes| {
-        png::decode(&bytes)
-            .map_err(|e| ScanError::Color(Details::new(&picture, e.to_string(), "a whole PNG")))
-    });
-    Some(image.map(|image| (picture, image)))
+    candidates.into_iter().find(|p| p.is_file())
 }
 
-fn size_conflict(path: &Path, image: &ColorImage, (height, width): (usize, usize)) -> Option<ScanError> {
-    if (image.height, image.width) == (height, width) {
-        return None;
+/// The picture, when it is one of the grid's size.
+fn read_picture(path: &Path, grid: Option<(usize, usize)>) -> Result<ColorImage, ScanError> {
+    let bytes = read_bytes(path)?;
+    let image = png::decode(&bytes)
+        .map_err(|e| ScanError::Color(Details::new(path, e.to_string(), "a whole PNG")))?;
+    let size = (image.height, image.width);
+    match grid {
+        Some((height, width)) if size != (height, width) => {
+            let found = format!("a picture of {} x {}", image.height, image.width);
+            let details = Details::new(path, found, format!("{height} x {width} as the cloud"));
+            let turned = size == (width, height);
+            Err(if turned { ScanError::Swapped(details) } else { ScanError::ColorSize(details) })
+        }
+        _ => Ok(image),
     }
-    let found = format!("a picture of {} x {}", image.height, image.width);
-    let details = Details::new(path, found, format!("{height} x {width} as the cloud"));
-    let turned = (image.width, image.height) == (height, width);
-    Some(if turned { ScanError::Swapped(details) } else { ScanError::ColorSize(details) })
 }
 
 fn color_missing() -> Finding {

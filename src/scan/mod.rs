@@ -21,7 +21,7 @@ mod tiff_tags;
 
 pub use error::{Details, ScanError};
 pub use finding::{Finding, Severity};
-pub use inspect::{ColorSummary, Inspection, inspect, read};
+pub use inspect::{ColorSummary, Inspection, decode, inspect, read};
 pub use place::MissingCounts;
 pub use profile::{Axes, Axis, ExpectedExtent, Grid, LengthUnit, SensorProfile};
 pub use source::Format;

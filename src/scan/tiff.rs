@@ -179,7 +179,10 @@ fn decode(source: Source, shape: &Shape) -> Result<Vec<f32>, ScanError> {
 }
 
 fn describe(tags: &Tags, compression: &str) -> String {
-    let mut words = vec![if tags.big_tiff { "BigTIFF" } else { "TIFF" }.to_owned(), compression.into()];
+    let mut words = vec![compression.to_owned()];
+    if tags.big_tiff {
+        words.insert(0, "BigTIFF".into());
+    }
     words.push(match tags.first(tag::PREDICTOR) {
         Some(2) => "with horizontal predictor".into(),
         Some(3) => "with floating point predictor".into(),

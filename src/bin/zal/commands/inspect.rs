@@ -62,7 +62,7 @@ fn load_profile(path: &Path) -> Result<SensorProfile, Failure> {
 fn exit_of(inspection: &Inspection) -> Exit {
     if inspection.is_unreadable() {
         Exit::NoInput
-    } else if inspection.is_accepted() {
+    } else if inspection.accepted {
         Exit::Ok
     } else {
         Exit::BadData
@@ -98,7 +98,7 @@ fn print_words(inspection: &Inspection) {
         println!("  {severity}  {}: found {}; expected {}", finding.code, finding.found, finding.expected);
         println!("           {}", finding.advice);
     }
-    println!("  {}", if inspection.is_accepted() { "accepted" } else { "refused" });
+    println!("  {}", if inspection.accepted { "accepted" } else { "refused" });
 }
 
 fn print_points(inspection: &Inspection) {
