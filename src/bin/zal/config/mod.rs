@@ -307,8 +307,8 @@ fn count_of(problems: &[String]) -> String {
 /// # Errors
 /// When the file cannot be read, or with everything that is wrong in it.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| ConfigError::Read { path: path.into(), source })?;
+    let text =
+        std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.into(), source })?;
     let mut config = parse_text(&text, path)?;
     let base = std::path::absolute(path).ok().and_then(|p| p.parent().map(Path::to_path_buf));
     config.resolve_paths(&base.unwrap_or_default());
