@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use zal::bank::coreset::greedy_k_center;
 use zal::bank::{Block, MemoryBank, RowOrigin};
-use zal::detector::{Mode, ModeParams, params::Scoring};
 use zal::detector::Comparison;
+use zal::detector::{Mode, ModeParams, params::Scoring};
 use zal::engine::{EngineChoice, EngineOptions};
 use zal::features::describe::Describer;
 use zal::features::{PatchFeatures, PatchGrid};
@@ -112,7 +112,8 @@ pub fn build(
     let (mut kept, mut held_out, mut names) = (Vec::new(), Vec::new(), Vec::new());
     for (index, (name, path)) in scans.iter().enumerate() {
         hasher.update(std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?);
-        let described = describe(path, &params, describer).with_context(|| format!("scan {}", path.display()))?;
+        let described =
+            describe(path, &params, describer).with_context(|| format!("scan {}", path.display()))?;
         if index % HOLDOUT_EVERY == HOLDOUT_EVERY.min(scans.len()) - 1 {
             held_out.push(described);
         } else {

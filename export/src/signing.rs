@@ -28,7 +28,9 @@ pub fn make_key(stem: &Path) -> anyhow::Result<()> {
 /// When the file is no unencrypted minisign secret key.
 pub fn read_key(path: Option<&Path>) -> anyhow::Result<SecretKey> {
     let text = match path {
-        Some(path) => fs::read_to_string(path).with_context(|| format!("cannot read the key {}", path.display()))?,
+        Some(path) => {
+            fs::read_to_string(path).with_context(|| format!("cannot read the key {}", path.display()))?
+        }
         None => DEV_SECRET_KEY.to_owned(),
     };
     let parsed = SecretKeyBox::from_string(&text).and_then(SecretKeyBox::into_unencrypted_secret_key);
@@ -40,7 +42,8 @@ pub fn read_key(path: Option<&Path>) -> anyhow::Result<SecretKey> {
 /// # Errors
 /// When minisign refuses the key.
 pub fn sign(bytes: &[u8], key: &SecretKey, comment: &str) -> anyhow::Result<String> {
-    let signature = minisign::sign(None, key, Cursor::new(bytes), Some(comment), Some("zal bundle manifest"))?;
+    let signature =
+        minisign::sign(None, key, Cursor::new(bytes), Some(comment), Some("zal bundle manifest"))?;
     Ok(signature.into_string())
 }
 

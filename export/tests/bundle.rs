@@ -7,7 +7,8 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use zal::bundle::manifest::FORMAT;
 use zal::bundle::{
-    Bundle, BundleError, FileEntry, FileRole, Manifest, ModeSection, Provenance, Signer, TrustedKeys, write_archive,
+    Bundle, BundleError, FileEntry, FileRole, Manifest, ModeSection, Provenance, Signer, TrustedKeys,
+    write_archive,
 };
 use zal::detector::{Mode, ModeParams};
 use zal::scan::SensorProfile;

@@ -174,7 +174,10 @@ fn next_entry<'a, 'b>(
     path: &str,
 ) -> Result<tar::Entry<'a, Box<dyn Input + 'b>>, BundleError> {
     let Some(entry) = entries.next() else {
-        return Err(BundleError::Archive { found: format!("the end before {path}"), expected: format!("{path}") });
+        return Err(BundleError::Archive {
+            found: format!("the end before {path}"),
+            expected: format!("{path}"),
+        });
     };
     let entry = entry.map_err(damaged)?;
     let (found, kind) = (entry.path_bytes().into_owned(), entry.header().entry_type());

@@ -24,8 +24,8 @@ pub fn detector(bundle: &Bundle, mode: Mode, options: &EngineOptions) -> Result<
         pointnet: graph(bundle, FileRole::Pointnet, branches.contains(&Branch::Point), &POINTNET, options)?,
         normalcy: graph(bundle, FileRole::Normalcy, section.params.needs_normalcy(), &NORMALCY, options)?,
     };
-    let describer =
-        Describer::new(section.params.describe.clone(), graphs).map_err(crate::detector::DetectorError::from)?;
+    let describer = Describer::new(section.params.describe.clone(), graphs)
+        .map_err(crate::detector::DetectorError::from)?;
     let bank = bank(bundle, &section.bank)?;
     Ok(Detector::new(mode, section.params.clone(), describer, bank)?)
 }

@@ -137,7 +137,10 @@ impl Manifest {
         }
         for section in &self.modes {
             if self.file(&section.bank, FileRole::Bank).is_none() {
-                return Err(refused(format!("bank {} of a mode", section.bank), "a file of role bank".into()));
+                return Err(refused(
+                    format!("bank {} of a mode", section.bank),
+                    "a file of role bank".into(),
+                ));
             }
         }
         if self.modes.is_empty() {
@@ -185,7 +188,9 @@ fn check_file(file: &FileEntry) -> Result<(), BundleError> {
         let found = format!("{} of {} bytes", file.path, file.size_bytes);
         return Err(refused(found, format!("at most {FILE_SIZE_MAX}")));
     }
-    if file.sha256.len() != 64 || !file.sha256.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
+    if file.sha256.len() != 64
+        || !file.sha256.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    {
         return Err(refused(format!("sha256 `{}`", file.sha256), "64 lower-case hexadecimal digits".into()));
     }
     Ok(())

@@ -54,8 +54,9 @@ impl TrustedKeys {
 
 fn parse_key(text: &str) -> Result<PublicKey, BundleError> {
     let line = text.lines().rfind(|l| !l.trim().is_empty()).unwrap_or_default();
-    PublicKey::from_base64(line.trim())
-        .map_err(|error| BundleError::Signature { found: format!("public key `{line}` does not parse: {error}") })
+    PublicKey::from_base64(line.trim()).map_err(|error| BundleError::Signature {
+        found: format!("public key `{line}` does not parse: {error}"),
+    })
 }
 
 /// Checks the signature over the manifest's raw bytes; says whose it is.

@@ -10,7 +10,8 @@ use crate::bank::search::{Neighbor, SearchError, SearchIndex};
 use crate::features::fusion::concatenate;
 use crate::features::{Branch, PatchFeatures};
 use crate::score::{
-    BranchDistances, BranchShare, JointStats, branch_shares, fuse_line, image_score, image_score_paper, joint, worst_patch,
+    BranchDistances, BranchShare, JointStats, branch_shares, fuse_line, image_score, image_score_paper,
+    joint, worst_patch,
 };
 
 /// Rows around the nearest one that weight the image score of mode `paper`: BTF takes 3 and
@@ -68,7 +69,8 @@ impl Comparison {
                     return Err(mismatch("branches of the late fusion", &named, expected));
                 }
                 let columns = branches.iter().filter_map(|b| bank.block_columns(b.branch));
-                let indexes = columns.map(|c| SearchIndex::new(bank.rows.clone(), c)).collect::<Result<_, _>>()?;
+                let indexes =
+                    columns.map(|c| SearchIndex::new(bank.rows.clone(), c)).collect::<Result<_, _>>()?;
                 Kind::Late { branches: branches.clone(), indexes }
             }
             Scoring::Joint { block_scales, lambda, stats } => {
@@ -110,7 +112,11 @@ impl Comparison {
     ///
     /// # Errors
     /// When descriptors are not finite or not as wide as the bank's.
-    pub fn compare(&self, features: &[PatchFeatures], logits: Option<&[f32]>) -> Result<Compared, SearchError> {
+    pub fn compare(
+        &self,
+        features: &[PatchFeatures],
+        logits: Option<&[f32]>,
+    ) -> Result<Compared, SearchError> {
         let nearest = self.nearest(features)?;
         match &self.kind {
             Kind::Late { branches, .. } => Ok(self.late(branches, &nearest)),
@@ -124,9 +130,11 @@ impl Comparison {
 
     fn nearest(&self, features: &[PatchFeatures]) -> Result<Vec<Vec<Neighbor>>, SearchError> {
         match &self.kind {
-            Kind::Late { indexes, .. } => {
-                indexes.iter().zip(features).map(|(index, part)| nearest_one(index, part.rows.view())).collect()
-            }
+            Kind::Late { indexes, .. } => indexes
+                .iter()
+                .zip(features)
+                .map(|(index, part)| nearest_one(index, part.rows.view()))
+                .collect(),
             Kind::Joint { index, .. } => Ok(vec![nearest_one(index, self.concatenated(features).view())?]),
         }
     }
@@ -145,7 +153,12 @@ impl Comparison {
         let parts: Vec<BranchDistances<'_>> = branches
             .iter()
             .zip(&distances)
-            .map(|(b, distances)| BranchDistances { branch: b.branch, distances, weight: b.weight, spread: b.spread })
+            .map(|(b, distances)| BranchDistances {
+                branch: b.branch,
+                distances,
+                weight: b.weight,
+                spread: b.spread,
+            })
             .collect();
         let scores = fuse_line(&parts);
         let worst = worst_patch(&scores.sub);
@@ -167,12 +180,18 @@ impl Comparison {
         let distances: Vec<f32> = nearest.iter().map(|n| n.distance).collect();
         let scores = joint(&distances, patch.logits, patch.stats, patch.lambda);
         let Some(worst) = worst_patch(&scores) else {
-            return Ok(Compared { image_score: 0.0, map_scores: scores, branches: Vec::new(), nearest: None });
+            return Ok(Compared {
+                image_score: 0.0,
+                map_scores: scores,
+                branches: Vec::new(),
+                nearest: None,
+            });
         };
         let row = usize::try_from(nearest[worst].row).unwrap_or(usize::MAX);
         let around = index.nearest(self.bank.rows.slice(s![row..=row, ..]), REWEIGHT_NEIGHBORS)?;
         let query = queries.row(worst);
-        let to_query = |n: &Neighbor| euclidean(query, self.bank.rows.row(usize::try_from(n.row).unwrap_or(row)));
+        let to_query =
+            |n: &Neighbor| euclidean(query, self.bank.rows.row(usize::try_from(n.row).unwrap_or(row)));
         let others: Vec<f32> = around.of(0).iter().skip(1).map(to_query).collect();
         let reweighted = image_score_paper(distances[worst], &others, index.dims());
         let logit = patch.logits.get(worst..=worst).unwrap_or_default();
@@ -202,6 +221,10 @@ fn euclidean(a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>) -> f32 {
     a.iter().zip(b).map(|(x, y)| (x - y).powi(2)).sum::<f32>().sqrt()
 }
 
-fn mismatch(what: &'static str, found: &impl std::fmt::Debug, expected: &impl std::fmt::Debug) -> DetectorError {
+fn mismatch(
+    what: &'static str,
+    found: &impl std::fmt::Debug,
+    expected: &impl std::fmt::Debug,
+) -> DetectorError {
     DetectorError::Mismatch { what, found: format!("{found:?}"), expected: format!("{expected:?}") }
 }

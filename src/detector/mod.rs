@@ -20,10 +20,10 @@ use crate::features::describe::{DescribeError, Describer};
 use crate::features::{PatchFeatures, PatchGrid};
 use crate::preprocess::{PreparedScan, PreprocessError, prepare};
 use crate::scan::Scan;
+pub use crate::score::{AnomalyMap, BranchShare, Region};
 use crate::score::{anomaly_map, region_threshold, regions};
 pub use compare::{Comparison, NearestNormal};
 pub use params::{Mode, ModeParams};
-pub use crate::score::{AnomalyMap, BranchShare, Region};
 
 /// What is said of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,7 +129,12 @@ impl Detector {
     ///
     /// # Errors
     /// When bank, graphs and settings do not fit together.
-    pub fn new(mode: Mode, params: ModeParams, describer: Describer, bank: MemoryBank) -> Result<Self, DetectorError> {
+    pub fn new(
+        mode: Mode,
+        params: ModeParams,
+        describer: Describer,
+        bank: MemoryBank,
+    ) -> Result<Self, DetectorError> {
         let comparison = Comparison::new(&params, bank)?;
         Ok(Self { mode, params, describer, comparison, calibration: None, clock: || Duration::ZERO })
     }
@@ -162,7 +167,10 @@ impl Detector {
         let compared = self.comparison.compare(&features, logits.as_deref()).map_err(|e| not_compared(&e))?;
         laps.lap("bank");
         if !compared.image_score.is_finite() {
-            return Err(Reason { code: "score_not_finite".into(), text: "a score is not a finite number".into() });
+            return Err(Reason {
+                code: "score_not_finite".into(),
+                text: "a score is not a finite number".into(),
+            });
         }
         let map = AnomalyMap {
             values: anomaly_map(&grid, &compared.map_scores, self.params.map_sigma_px, &prepared.cloud),

@@ -11,7 +11,8 @@ use crate::preprocess::PreprocessParams;
 use crate::score::JointStats;
 
 /// Statistics before any are measured: they leave distances and logits as they are.
-const UNIT_STATS: JointStats = JointStats { distance_mean: 0.0, distance_sd: 1.0, logit_mean: 0.0, logit_sd: 1.0 };
+const UNIT_STATS: JointStats =
+    JointStats { distance_mean: 0.0, distance_sd: 1.0, logit_mean: 0.0, logit_sd: 1.0 };
 
 /// Which pipeline judges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -100,13 +101,12 @@ impl ModeParams {
                 (PreprocessParams::paper(), RgbStages::Both, joint)
             }
         };
-        let describe =
-            DescribeParams {
-                branches,
-                rgb: RgbParams { stages, pooling: RgbPooling::InPlace },
-                fpfh: FpfhParams::default(),
-                fpfh_missing: MissingRule::Skip,
-            };
+        let describe = DescribeParams {
+            branches,
+            rgb: RgbParams { stages, pooling: RgbPooling::InPlace },
+            fpfh: FpfhParams::default(),
+            fpfh_missing: MissingRule::Skip,
+        };
         Self { preprocess, describe, scoring, map_sigma_px: 4.0 }
     }
 }

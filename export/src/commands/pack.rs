@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use sha2::{Digest, Sha256};
 use zal::bundle::manifest::FORMAT;
-use zal::bundle::{Bundle, FileEntry, FileRole, Manifest, ModeSection, Provenance, TrustedKeys, write_archive};
+use zal::bundle::{
+    Bundle, FileEntry, FileRole, Manifest, ModeSection, Provenance, TrustedKeys, write_archive,
+};
 use zal::scan::SensorProfile;
 
 use crate::bank_build::BankRecord;
@@ -103,7 +105,8 @@ impl Payload {
     fn graph(&mut self, name: &str, role: FileRole, path: Option<&Path>) -> anyhow::Result<()> {
         let Some(path) = path else { return Ok(()) };
         let bytes = read(path)?;
-        let origin = provenance::of_graph(&bytes).with_context(|| format!("{} is not ONNX", path.display()))?;
+        let origin =
+            provenance::of_graph(&bytes).with_context(|| format!("{} is not ONNX", path.display()))?;
         self.provenance.weights.insert(name.into(), origin.weights);
         self.provenance.commands.extend(origin.command);
         self.push(name, role, bytes);
@@ -163,9 +166,8 @@ fn check(args: &Args) -> anyhow::Result<()> {
 fn sensor(path: Option<&Path>) -> anyhow::Result<SensorProfile> {
     match path {
         None => Ok(SensorProfile::default()),
-        Some(path) => {
-            serde_json::from_slice(&read(path)?).with_context(|| format!("{} is not a sensor profile", path.display()))
-        }
+        Some(path) => serde_json::from_slice(&read(path)?)
+            .with_context(|| format!("{} is not a sensor profile", path.display())),
     }
 }
 

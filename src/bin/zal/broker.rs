@@ -47,13 +47,8 @@ fn settings(listen: SocketAddr) -> Config {
         external_auth: None,
         dynamic_filters: true,
     };
-    let server = ServerSettings {
-        name: "demo".into(),
-        listen,
-        tls: None,
-        next_connection_delay_ms: 1,
-        connections,
-    };
+    let server =
+        ServerSettings { name: "demo".into(), listen, tls: None, next_connection_delay_ms: 1, connections };
     Config {
         router: RouterConfig {
             max_connections: 64,

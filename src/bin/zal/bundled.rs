@@ -38,9 +38,13 @@ fn trusted_keys() -> Result<TrustedKeys, Failure> {
     let mut texts = Vec::new();
     for folder in [PathBuf::from("/etc/zal/keys"), runtime::state_dir().join("keys")] {
         let Ok(entries) = std::fs::read_dir(&folder) else { continue };
-        for path in entries.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "pub")) {
+        for path in entries.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "pub"))
+        {
             let text = std::fs::read_to_string(&path).map_err(|error| {
-                Failure::new(Exit::Io, anyhow::anyhow!("cannot read the trusted key {}: {error}", path.display()))
+                Failure::new(
+                    Exit::Io,
+                    anyhow::anyhow!("cannot read the trusted key {}: {error}", path.display()),
+                )
             })?;
             texts.push(text);
         }

@@ -25,13 +25,13 @@ use crate::acquire::intake::{Acquired, Intake, Wake};
 use crate::acquire::{Claim, Spool};
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
+use crate::http;
 use crate::journal::Journal;
 use crate::message::EngineBody;
 use crate::publish::Publisher;
 use crate::record::{Feed, Identity, Recorder};
 use crate::telemetry::{Metrics, new_session};
 use crate::worker::{Calibrator, Judged, Worker};
-use crate::http;
 
 /// One scan may keep the detector this long before the service manager is no longer assured
 /// that the daemon lives.
@@ -176,13 +176,25 @@ impl Assembly<'_> {
         };
         let (intake_waker, worker_waker) = (waker.clone(), waker.clone());
         let threads = vec![
-            spawn("zal-intake", move || intake.run(left_over, &wakes, intake_waker, &acquired_tx)).map_err(io)?,
+            spawn("zal-intake", move || intake.run(left_over, &wakes, intake_waker, &acquired_tx))
+                .map_err(io)?,
             spawn("zal-detector", move || worker.run(&acquired_rx, &judged_tx, &worker_waker)).map_err(io)?,
             spawn("zal-recorder", move || recorder.run(&judged_rx)).map_err(io)?,
         ];
         let publisher = runtime.spawn(publisher.run(self.acks));
         metrics.set_ready(true);
-        Ok(Daemon { metrics, stop, waker, threads, _feed: feed, publisher_stop, publisher, stop_timeout, runtime, engine })
+        Ok(Daemon {
+            metrics,
+            stop,
+            waker,
+            threads,
+            _feed: feed,
+            publisher_stop,
+            publisher,
+            stop_timeout,
+            runtime,
+            engine,
+        })
     }
 
     /// From the bundle, or from the first parts, of which the journal may already know some.
@@ -243,7 +255,9 @@ impl Assembly<'_> {
 }
 
 /// The detector as the worker takes it: the calibration is only passed on when it changes.
-fn judge_with(mut detector: Detector) -> impl FnMut(&zal::scan::Scan, Option<&zal::calibration::Calibration>) -> zal::detector::Detection {
+fn judge_with(
+    mut detector: Detector,
+) -> impl FnMut(&zal::scan::Scan, Option<&zal::calibration::Calibration>) -> zal::detector::Detection {
     move |scan, calibration| {
         if detector.calibration() != calibration {
             detector.set_calibration(calibration.cloned());
@@ -294,7 +308,8 @@ impl Daemon {
         use tokio::signal::unix::{SignalKind, signal};
         let stopper = self.stopper();
         self.runtime.spawn(async move {
-            let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+            let (Ok(mut term), Ok(mut int)) =
+                (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
             else {
                 return warn!("signals cannot be caught; stopping will not be clean");
             };
@@ -314,7 +329,12 @@ impl Daemon {
         let mut failed = None;
         while !self.stop.load(Ordering::Relaxed) && failed.is_none() {
             std::thread::sleep(LOOK_INTERVAL);
-            failed = self.threads.iter().find(|t| t.is_finished()).and_then(|t| t.thread().name()).map(str::to_owned);
+            failed = self
+                .threads
+                .iter()
+                .find(|t| t.is_finished())
+                .and_then(|t| t.thread().name())
+                .map(str::to_owned);
             if !self.metrics.is_stuck(STUCK_AFTER) {
                 // Outside of systemd there is nobody to tell.
                 let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);

@@ -15,7 +15,15 @@ pub fn auroc(good: &[f32], defective: &[f32]) -> Option<f64> {
     let wins: f64 = defective
         .iter()
         .flat_map(|d| good.iter().map(move |g| (d, g)))
-        .map(|(d, g)| if d > g { 1.0 } else if d < g { 0.0 } else { 0.5 })
+        .map(|(d, g)| {
+            if d > g {
+                1.0
+            } else if d < g {
+                0.0
+            } else {
+                0.5
+            }
+        })
         .sum();
     Some(wins / (as_f64(good.len()) * as_f64(defective.len())))
 }
@@ -149,7 +157,11 @@ mod tests {
             f32::from(u16::try_from(state >> 16).unwrap())
         };
         let maps: Vec<_> = (0..4)
-            .map(|_| MaskedMap { scores: (0..10_000).map(|_| noise()).collect(), mask: mask.clone(), width: 100 })
+            .map(|_| MaskedMap {
+                scores: (0..10_000).map(|_| noise()).collect(),
+                mask: mask.clone(),
+                width: 100,
+            })
             .collect();
         let blind = aupro(&maps).unwrap();
         assert!((blind - 0.15).abs() < 0.03, "a random map has 0.150, found {blind}");

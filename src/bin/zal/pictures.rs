@@ -14,7 +14,8 @@ pub fn overlay(scan: &Scan, detection: &Detection) -> Option<ColorImage> {
 /// The cloud as a coloured relief.
 pub fn depth(scan: &Scan) -> ColorImage {
     let (cloud, mut pixels) = (&scan.cloud, Vec::new());
-    let measured = || cloud.points().iter().zip(cloud.valid()).filter(|(_, valid)| **valid).map(|(p, _)| p[2]);
+    let measured =
+        || cloud.points().iter().zip(cloud.valid()).filter(|(_, valid)| **valid).map(|(p, _)| p[2]);
     let (near, far) = measured().fold((f32::MAX, f32::MIN), |(near, far), z| (near.min(z), far.max(z)));
     for (point, valid) in cloud.points().iter().zip(cloud.valid()) {
         let share = if far > near { (far - point[2]) / (far - near) } else { 0.5 };

@@ -15,9 +15,9 @@ use crate::acquire::Spool;
 use crate::config;
 use crate::journal::{Entry, Journal, JournalError};
 use crate::message::{CalibrationBody, EngineBody, EvaluationBody, ResultBody, ResultParts};
-use crate::{npy_map, pictures};
 use crate::telemetry::{Metrics, clock_now, utc_now};
 use crate::worker::Judged;
+use crate::{npy_map, pictures};
 
 /// Results committed together at most.
 const BATCH_LEN_MAX: usize = 16;

@@ -193,13 +193,16 @@ impl Metrics {
     /// Counts a publish that the broker refused.
     pub fn count_refused(&self) {
         self.refused_count.fetch_add(1, Ordering::Relaxed);
-        self.publish_refused.store(true, Ordering::Relaxed);
     }
 
     /// Counts a publish that the broker confirmed.
     pub fn count_published(&self) {
         self.published_count.fetch_add(1, Ordering::Relaxed);
-        self.publish_refused.store(false, Ordering::Relaxed);
+    }
+
+    /// Notes whether the broker refuses rows.
+    pub fn set_publish_refused(&self, refused: bool) {
+        self.publish_refused.store(refused, Ordering::Relaxed);
     }
 
     /// Whether the broker is connected.
@@ -258,7 +261,8 @@ impl Metrics {
             let _ = writeln!(text, "zal_detect_seconds_bucket{{le=\"{bound_s}\"}} {count}");
         }
         let count = self.detect_count.load(Ordering::Relaxed);
-        let sum_s = std::time::Duration::from_micros(self.detect_sum_us.load(Ordering::Relaxed)).as_secs_f64();
+        let sum_s =
+            std::time::Duration::from_micros(self.detect_sum_us.load(Ordering::Relaxed)).as_secs_f64();
         let _ = writeln!(text, "zal_detect_seconds_bucket{{le=\"+Inf\"}} {count}");
         let _ = writeln!(text, "zal_detect_seconds_sum {sum_s}\nzal_detect_seconds_count {count}");
         let published = self.published_count.load(Ordering::Relaxed);

@@ -28,8 +28,7 @@ pub(crate) const LEVELS: usize = BINS / 2;
 /// Squares of 1/11, 3/11, .. 9/11.
 const BORDERS_SQ: [f32; LEVELS] = [1.0 / 121.0, 9.0 / 121.0, 25.0 / 121.0, 49.0 / 121.0, 81.0 / 121.0];
 /// Squared tangents of pi/11 times 1, 3, 5, 7, 9.
-const TANGENTS_SQ: [f32; LEVELS] =
-    [0.086_216_52, 1.331_858, 48.374_15, 4.794_762_3, 0.413_013_13];
+const TANGENTS_SQ: [f32; LEVELS] = [0.086_216_52, 1.331_858, 48.374_15, 4.794_762_3, 0.413_013_13];
 /// Of those, how many lie below a right angle.
 const ACUTE: usize = 3;
 /// |v|^2 below this share of |d|^2 is rounding: the pair has no frame.
@@ -89,8 +88,7 @@ pub(crate) fn count(pairs: &Pairs<'_>, degenerate: Degenerate, counters: &mut Co
 fn steps(d: [f32; 3], n1: [f32; 3], n2: [f32; 3]) -> ([(bool, u32); 3], bool) {
     let length_sq = dot(d, d);
     let (s1, s2, c) = (dot(n1, d), dot(n2, d), dot(n1, n2));
-    let cross =
-        [n1[1] * n2[2] - n1[2] * n2[1], n1[2] * n2[0] - n1[0] * n2[2], n1[0] * n2[1] - n1[1] * n2[0]];
+    let cross = [n1[1] * n2[2] - n1[2] * n2[1], n1[2] * n2[0] - n1[0] * n2[2], n1[0] * n2[1] - n1[1] * n2[0]];
     let triple = dot(d, cross);
     let swapped = s1 * s1 < s2 * s2;
     let p = if swapped { -s2 } else { s1 };

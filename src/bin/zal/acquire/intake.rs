@@ -64,7 +64,13 @@ struct Sighting {
 
 impl Intake {
     /// Runs until told to stop or the detector is gone. `left_over` are claims of a former run.
-    pub fn run(self, left_over: Vec<Claim>, wakes: &Receiver<Wake>, waker: Sender<Wake>, out: &SyncSender<Acquired>) {
+    pub fn run(
+        self,
+        left_over: Vec<Claim>,
+        wakes: &Receiver<Wake>,
+        waker: Sender<Wake>,
+        out: &SyncSender<Acquired>,
+    ) {
         let _watcher = self.watch(waker);
         let mut sightings = HashMap::new();
         let mut left_over = left_over.into_iter();

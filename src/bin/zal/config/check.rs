@@ -60,7 +60,8 @@ fn spool(config: &Config, report: &mut dyn FnMut(&str, String)) {
 fn calibration(config: &Config, report: &mut dyn FnMut(&str, String)) {
     let rate = config.calibration.rate();
     if !(rate > 0.0 && rate < 1.0) {
-        let message = format!("`false_reject_rate` is {rate}, expected a share between 0 and 1, such as 0.05");
+        let message =
+            format!("`false_reject_rate` is {rate}, expected a share between 0 and 1, such as 0.05");
         report("calibration.false_reject_rate", message);
     }
     if config.calibration.from_first_count > 10_000 {

@@ -19,6 +19,8 @@ use zal::detector::Mode;
 use zal::engine::{EngineChoice, EngineOptions, Provider};
 use zal::scan::SensorProfile;
 
+use crate::runtime;
+
 /// The whole configuration.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -307,8 +309,8 @@ fn count_of(problems: &[String]) -> String {
 /// # Errors
 /// When the file cannot be read, or with everything that is wrong in it.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| ConfigError::Read { path: path.into(), source })?;
+    let text =
+        std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.into(), source })?;
     let mut config = parse_text(&text, path)?;
     let base = std::path::absolute(path).ok().and_then(|p| p.parent().map(Path::to_path_buf));
     config.resolve_paths(&base.unwrap_or_default());
@@ -352,7 +354,7 @@ impl Config {
     pub fn engine_options(&self) -> EngineOptions {
         EngineOptions {
             choice: self.engine.choice,
-            runtime_library: self.engine.runtime_library.clone(),
+            runtime_library: runtime::find(self.engine.runtime_library.as_deref()).map(|found| found.library),
             providers: self.engine.providers.clone(),
             threads: self.engine.threads,
             cache_dir: self.engine.cache_dir.clone(),

@@ -81,7 +81,8 @@ impl Walk<'_> {
     fn table(&mut self, table: &DeTable<'_>, span: std::ops::Range<usize>, schema: &Value, at: &str) {
         let Some(known) = schema.get("properties").and_then(Value::as_object) else { return };
         for (key, value) in table {
-            let path = if at.is_empty() { key.get_ref().to_string() } else { format!("{at}.{}", key.get_ref()) };
+            let path =
+                if at.is_empty() { key.get_ref().to_string() } else { format!("{at}.{}", key.get_ref()) };
             match known.get(key.get_ref().as_ref()) {
                 Some(inner) => self.value(key, value, &resolve(self.schema, inner), &path),
                 None => self.unknown(key, known.keys().map(String::as_str), at),
@@ -90,14 +91,25 @@ impl Walk<'_> {
         let required = schema.get("required").and_then(Value::as_array);
         for name in required.into_iter().flatten().filter_map(Value::as_str) {
             if !table.keys().any(|key| key.get_ref() == name) {
-                let path = if at.is_empty() { format!("the section [{name}]") } else { format!("`{name}` in [{at}]") };
-                self.problems.push(Problem { span: Some(span.clone()), message: format!("{path} is missing") });
+                let path = if at.is_empty() {
+                    format!("the section [{name}]")
+                } else {
+                    format!("`{name}` in [{at}]")
+                };
+                self.problems
+                    .push(Problem { span: Some(span.clone()), message: format!("{path} is missing") });
             }
         }
     }
 
     /// Checks the type of one value.
-    fn value(&mut self, key: &Spanned<impl AsRef<str>>, value: &Spanned<DeValue<'_>>, schema: &Value, at: &str) {
+    fn value(
+        &mut self,
+        key: &Spanned<impl AsRef<str>>,
+        value: &Spanned<DeValue<'_>>,
+        schema: &Value,
+        at: &str,
+    ) {
         if schema.get("properties").is_some() {
             match value.get_ref().as_table() {
                 Some(inner) => self.table(inner, key.span(), schema, at),
@@ -117,7 +129,12 @@ impl Walk<'_> {
         self.problems.push(Problem { span: Some(value.span()), message });
     }
 
-    fn unknown<'k>(&mut self, key: &Spanned<impl AsRef<str>>, known: impl Iterator<Item = &'k str> + Clone, at: &str) {
+    fn unknown<'k>(
+        &mut self,
+        key: &Spanned<impl AsRef<str>>,
+        known: impl Iterator<Item = &'k str> + Clone,
+        at: &str,
+    ) {
         let name = key.get_ref().as_ref();
         let place = if at.is_empty() { String::new() } else { format!(" in [{at}]") };
         let help = suggest(name, known.clone()).map_or_else(

@@ -58,7 +58,9 @@ mod tests {
         assert_eq!(read("mqtts://broker/"), Some(("broker".into(), 8883, true)));
         assert_eq!(read("mqtt://10.0.0.1:99"), Some(("10.0.0.1".into(), 99, false)));
         assert_eq!(read("mqtt://[::1]:99"), Some(("::1".into(), 99, false)));
-        for wrong in ["", "broker", "http://b", "mqtt://", "mqtt://b:0", "mqtt://b:x", "mqtt://u@b", "mqtt://b/c"] {
+        for wrong in
+            ["", "broker", "http://b", "mqtt://", "mqtt://b:0", "mqtt://b:x", "mqtt://u@b", "mqtt://b/c"]
+        {
             assert_eq!(read(wrong), None, "{wrong}");
         }
     }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use rumqttc::{
-    AsyncClient, ConnAck, Event, EventLoop, LastWill, MqttOptions, Packet, QoS, TlsConfiguration, Transport,
+    AsyncClient, ConnAck, Event, EventLoop, LastWill, MqttOptions, Outgoing, Packet, QoS, TlsConfiguration,
+    Transport,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -71,6 +72,8 @@ async fn poll(mut events: EventLoop, welcome: mpsc::Sender<ConnAck>, ended: mpsc
             Ok(Event::Incoming(Packet::Disconnect(packet))) => {
                 break anyhow::anyhow!("the broker disconnects: {:?}", packet.reason_code);
             }
+            // Polling on would connect again.
+            Ok(Event::Outgoing(Outgoing::Disconnect)) => break anyhow::anyhow!("disconnected as asked"),
             Ok(_) => {}
             Err(error) => break error.into(),
         }
@@ -103,9 +106,8 @@ fn options(mqtt: &config::Mqtt, client_id: &str, will: LastWill) -> anyhow::Resu
 
 /// The files are read for every connection, so that renewed certificates are taken.
 fn tls(mqtt: &config::Mqtt) -> anyhow::Result<TlsConfiguration> {
-    let read = |path: &std::path::PathBuf| {
-        fs::read(path).with_context(|| format!("cannot read {}", path.display()))
-    };
+    let read =
+        |path: &std::path::PathBuf| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
     let ca = mqtt.ca_file.as_ref().context("an mqtts:// broker needs ca_file")?;
     let client_auth = match (&mqtt.client_cert_file, &mqtt.client_key_file) {
         (Some(cert), Some(key)) => Some((read(cert)?, read(key)?)),

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::journal::{Journal, JournalError, Lane, Outgoing};
 
+/// Places that live results leave free for alerts.
+const ALERT_RESERVE_COUNT: usize = 4;
 /// Places that a backlog leaves free for live rows.
 const LIVE_RESERVE_COUNT: usize = 8;
 /// After a refusal, the row waits this long, and its lane for a growing part of it.
@@ -65,8 +67,14 @@ impl Lanes {
     pub fn pick(&mut self, journal: &Journal, next_seq: u64, free: usize) -> Result<Vec<Pick>, JournalError> {
         let now = Instant::now();
         let mut picks = Vec::new();
-        for (lane, live) in [(Lane::Alert, true), (Lane::Result, true), (Lane::Alert, false), (Lane::Result, false)] {
-            let reserve = if live { 0 } else { LIVE_RESERVE_COUNT };
+        for (lane, live) in
+            [(Lane::Alert, true), (Lane::Result, true), (Lane::Alert, false), (Lane::Result, false)]
+        {
+            let reserve = match (lane, live) {
+                (Lane::Alert, true) => 0,
+                (Lane::Result, true) => ALERT_RESERVE_COUNT,
+                (_, false) => LIVE_RESERVE_COUNT,
+            };
             let room = free.saturating_sub(picks.len() + reserve);
             if room == 0 || self.is_paused(lane, now) {
                 continue;
@@ -98,6 +106,11 @@ impl Lanes {
         cursor.refusals = cursor.refusals.saturating_add(1);
         let pause = LANE_PAUSE_MIN.saturating_mul(1 << cursor.refusals.min(6)).min(REFUSED_PAUSE);
         cursor.paused_until = Some(now + pause);
+    }
+
+    /// Whether the broker has refused rows that wait for their second try.
+    pub fn has_refused(&self) -> bool {
+        !self.refused.is_empty()
     }
 
     /// Lets refused rows whose time has come be picked again.

@@ -272,11 +272,22 @@ impl<'a> Connection<'a> {
     }
 
     /// Publishes one of the device's own messages.
-    async fn control(&mut self, leaf: &'static str, body: String, options: PublishOptions) -> anyhow::Result<()> {
+    async fn control(
+        &mut self,
+        leaf: &'static str,
+        body: String,
+        options: PublishOptions,
+    ) -> anyhow::Result<()> {
         self.send(Sent::Control(leaf), leaf, body, options).await
     }
 
-    async fn send(&mut self, sent: Sent, leaf: &str, body: String, options: PublishOptions) -> anyhow::Result<()> {
+    async fn send(
+        &mut self,
+        sent: Sent,
+        leaf: &str,
+        body: String,
+        options: PublishOptions,
+    ) -> anyhow::Result<()> {
         let notice = self.link.client.publish_tracked(self.owner.topic(leaf), body, options).await?;
         if self.in_flight.is_empty() {
             self.last_ack = Instant::now();
@@ -337,6 +348,10 @@ impl<'a> Connection<'a> {
             }
             next = self.notices.try_join_next().and_then(Result::ok);
         }
+        let refused = self.lanes.has_refused();
+        if refused || !confirmed.is_empty() {
+            self.owner.metrics.set_publish_refused(refused);
+        }
         let journal = &mut self.journal;
         if !confirmed.is_empty() {
             // Unwritten confirmations cost a second publish after the next connect, no more.
@@ -396,7 +411,7 @@ impl<'a> Connection<'a> {
                 }
             }
             self.link.client.disconnect().await?;
-            // The poller ends by itself once DISCONNECT is written.
+            // The poller ends once DISCONNECT is written.
             let _ = self.link.ended.recv().await;
             anyhow::Ok(())
         };

@@ -50,8 +50,7 @@ fn run(calibrator: Calibrator, wait_max: Duration, scans: Vec<Acquired>) -> Vec<
 fn the_first_parts_set_the_threshold_and_the_rest_are_judged() {
     let calibrator = Calibrator::from_first(3, 0.25, vec![]);
     let scores = [1.0, 3.0, 2.0, 2.5, 3.5];
-    let judged =
-        run(calibrator, Duration::ZERO, scores.iter().map(|s| acquired(Ok(scan(*s)))).collect());
+    let judged = run(calibrator, Duration::ZERO, scores.iter().map(|s| acquired(Ok(scan(*s)))).collect());
     let evaluations: Vec<_> = judged.iter().map(|j| j.detection.evaluation).collect();
     use Evaluation::{NotOk, Ok as Good, Undefined};
     assert_eq!(evaluations, [Undefined, Undefined, Undefined, Good, NotOk]);

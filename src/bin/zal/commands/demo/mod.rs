@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use serde::Serialize;
-use zal::bundle::Bundle;
 use zal::detector::Mode;
 
 use crate::config::{self, Config};
@@ -91,11 +90,11 @@ pub(crate) struct Summary {
 /// # Errors
 /// When the demo cannot run; a lost result is one of the reasons.
 pub fn run(args: &Args) -> CommandResult {
-    telemetry::start_log("warn", false);
+    // The embedded broker calls a closed connection an error.
+    telemetry::start_log("warn,rumqttd=off", false);
     let family = parts::family(&args.family).map_err(|error| Failure::new(Exit::Usage, error))?;
-    let out = prepare_out(&args.out).map_err(|error| {
-        Failure::new(Exit::Io, error).hint("choose another folder with --out")
-    })?;
+    let out = prepare_out(&args.out)
+        .map_err(|error| Failure::new(Exit::Io, error).hint("choose another folder with --out"))?;
     let bundle = bundled::open(args.bundle.as_deref())?;
     let broker = open_broker(args.broker.as_deref())?;
     let plan = Plan::new(family, usize::try_from(args.scans).unwrap_or(24), args.seed);
@@ -104,7 +103,11 @@ pub fn run(args: &Args) -> CommandResult {
     let say = Say { json: args.json };
     say.line(&format!(
         "{} parts of the family \"{}\" through bundle {} on {} ({}), broker {broker}",
-        plan.parts.len(), args.family, bundle.name(), daemon.engine().name, daemon.engine().provider
+        plan.parts.len(),
+        args.family,
+        bundle.name(),
+        daemon.engine().name,
+        daemon.engine().provider
     ));
     say.line(&format!(
         "The first {} parts are good and set the threshold as they come; no verdict is given on them.",
@@ -114,7 +117,10 @@ pub fn run(args: &Args) -> CommandResult {
     let engine = daemon.engine().clone();
     let metrics = std::sync::Arc::clone(daemon.metrics());
     demo.judge_all(daemon).map_err(|error| Failure::new(Exit::Unavailable, error))?;
-    let results = { let c = metrics.counts(); c.ok + c.not_ok + c.not_decidable + c.undefined };
+    let results = {
+        let c = metrics.counts();
+        c.ok + c.not_ok + c.not_decidable + c.undefined
+    };
     let summary = demo.summary(results, &engine, &bundle.name());
     demo.finish(&summary).map_err(|error| Failure::new(Exit::Io, error))?;
     if summary.lost > 0 {
@@ -175,7 +181,10 @@ fn demo_config(broker: &str, out: &Path, calibration_count: usize, threads: u64)
             runtime_library: std::env::var_os("ORT_DYLIB_PATH").map(PathBuf::from),
             ..config::Engine::default()
         },
-        calibration: config::Calibration { from_first_count: calibration_count, false_reject_rate: Some(0.05) },
+        calibration: config::Calibration {
+            from_first_count: calibration_count,
+            false_reject_rate: Some(0.05),
+        },
         deadline: config::Deadline::default(),
         journal: config::Journal { path: out.join("journal.db") },
         evidence: config::Evidence {
@@ -321,7 +330,12 @@ impl Demo {
         let figure = |f: Option<f64>| f.map_or("none".to_owned(), |f| format!("{f:.3}"));
         self.say.line(&format!(
             "{} scans, {} received, {} lost: {} ok, {} not ok, {} not decidable, {} for the threshold",
-            summary.scans, summary.received, summary.lost, summary.ok, summary.not_ok, summary.not_decidable,
+            summary.scans,
+            summary.received,
+            summary.lost,
+            summary.ok,
+            summary.not_ok,
+            summary.not_decidable,
             summary.undefined
         ));
         self.say.line(&format!(

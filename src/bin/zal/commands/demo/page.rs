@@ -31,7 +31,8 @@ pub fn render(summary: &Summary, parts: &[Part], verdicts: &BTreeMap<String, Ver
         match verdicts.get(&part.name) {
             Some(verdict) => html.push_str(&card(part, verdict)),
             None => {
-                let _ = writeln!(html, "<article class=\"lost\"><h2>{}: result lost</h2></article>", part.name);
+                let _ =
+                    writeln!(html, "<article class=\"lost\"><h2>{}: result lost</h2></article>", part.name);
             }
         }
     }
@@ -56,7 +57,8 @@ fn tiles(summary: &Summary) -> String {
         ("engine", format!("{} / {}", summary.engine, summary.provider)),
         ("bundle", summary.bundle.clone()),
     ];
-    let cells = rows.iter().map(|(name, value)| format!("<div><b>{}</b><span>{name}</span></div>", escape(value)));
+    let cells =
+        rows.iter().map(|(name, value)| format!("<div><b>{}</b><span>{name}</span></div>", escape(value)));
     format!("<section class=\"tiles\">{}</section>\n", cells.collect::<String>())
 }
 
@@ -70,7 +72,8 @@ fn chart(summary: &Summary, parts: &[Part], verdicts: &BTreeMap<String, Verdict>
     }
     let y = |score: f64| 150.0 - 130.0 * (score - low) / (high - low);
     let step = 960.0 / f64::from(u32::try_from(parts.len()).unwrap_or(u32::MAX)).max(1.0);
-    let mut svg = String::from("<svg class=\"chart\" viewBox=\"0 0 1000 170\" role=\"img\"><title>scores</title>");
+    let mut svg =
+        String::from("<svg class=\"chart\" viewBox=\"0 0 1000 170\" role=\"img\"><title>scores</title>");
     if let Some(threshold) = summary.threshold.map(f64::from) {
         let at = y(threshold);
         let _ = write!(
