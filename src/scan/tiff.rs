@@ -53,7 +53,7 @@ impl Shape {
         };
         let count = source.point_count(height, width)?;
         let [height, width] = [height, width].map(|n| usize::try_from(n).unwrap_or(count));
-        let bits = tags.first(tag::BITS).unwrap_or(1);
+        let bits = tags.first(tag::BITS).unwrap_or(1).min(64);
         Ok(Self { height, width, count, pixel_bytes: 3 * bits / 8 })
     }
 }

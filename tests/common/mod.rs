@@ -1,5 +1,6 @@
 //! What the black-box tests share.
 #![allow(dead_code, reason = "every test binary uses its own part of it")]
+#![allow(clippy::print_stderr, reason = "a skipped test says so")]
 
 use std::ffi::OsStr;
 use std::path::PathBuf;

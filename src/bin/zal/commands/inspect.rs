@@ -8,6 +8,10 @@ use zal::scan::{self, Inspection, MissingCounts, SensorProfile, Severity};
 
 use crate::exit::{CommandResult, Exit, Failure};
 
+/// What a sensor profile may hold.
+const PROFILE_HINT: &str = "a profile has unit, axes, sentinel, [grid] height, width, and [extent] z_min_m, z_max_m, \
+                            size_min_m, size_max_m; all are optional";
+
 /// Arguments of `zal inspect`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -49,12 +53,12 @@ fn load_profile(path: &Path) -> Result<SensorProfile, Failure> {
     })?;
     let profile: SensorProfile = toml::from_str(&text)
         .with_context(|| format!("the profile {} is wrong", path.display()))
-        .map_err(|error| Failure::new(Exit::Config, error))?;
+        .map_err(|error| Failure::new(Exit::Config, error).hint(PROFILE_HINT))?;
     match profile.contradiction() {
         None => Ok(profile),
         Some((found, expected)) => {
             let error = anyhow::anyhow!("the profile {} has {found}, expected {expected}", path.display());
-            Err(Failure::new(Exit::Config, error))
+            Err(Failure::new(Exit::Config, error).hint(PROFILE_HINT))
         }
     }
 }
