@@ -60,7 +60,8 @@ fn npz_rows(bytes: &[u8], name: &str) -> Array2<f64> {
 fn differing(rows: &Array2<f32>, ids: &[usize], expected: &Array2<f64>) -> Vec<String> {
     let mut found = Vec::new();
     for (id, expected) in ids.iter().zip(expected.rows()) {
-        let differences = rows.row(*id).iter().zip(expected).map(|(a, b)| (f64::from(*a) - b).abs()).collect::<Vec<_>>();
+        let differences =
+            rows.row(*id).iter().zip(expected).map(|(a, b)| (f64::from(*a) - b).abs()).collect::<Vec<_>>();
         let worst = differences.iter().copied().fold(0.0, f64::max);
         if worst > 1e-3 {
             let bins: Vec<_> = (0..33).filter(|b| differences[*b] > 1e-3).collect();
@@ -71,15 +72,15 @@ fn differing(rows: &Array2<f32>, ids: &[usize], expected: &Array2<f64>) -> Vec<S
 }
 
 fn compare_with_reference(cloud: &str, normals: &str, vectors: &str, radius_m: Option<f32>) {
-    let (Some(cloud), Some(normals), Some(vectors)) = (reference(cloud), reference(normals), reference(vectors))
+    let (Some(cloud), Some(normals), Some(vectors)) =
+        (reference(cloud), reference(normals), reference(vectors))
     else {
         return;
     };
     let (points, normals) = (f32_triples(&cloud), f32_triples(&normals));
-    for (rule, name) in [
-        (FinishingRule::Open3d, "open3d_rule_pcl_normals"),
-        (FinishingRule::Pcl, "pcl_rule_pcl_normals"),
-    ] {
+    for (rule, name) in
+        [(FinishingRule::Open3d, "open3d_rule_pcl_normals"), (FinishingRule::Pcl, "pcl_rule_pcl_normals")]
+    {
         let params = FpfhParams { rule, radius_m, ..FpfhParams::default() };
         let rows = describe_unorganized(&points, Some(&normals), &params).unwrap();
         let found = differing(&rows, &npz_ids(&vectors), &npz_rows(&vectors, name));
