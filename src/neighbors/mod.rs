@@ -6,7 +6,10 @@
 //! measure squared distances with [`distance_sq`], so that membership never depends on
 //! which of them answered. Nothing here knows what the neighbours are for.
 
+pub mod grid;
+pub mod spans;
 pub mod tree;
+pub mod window;
 
 use serde::{Deserialize, Serialize};
 

@@ -12,7 +12,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::pair::{BINS, Counters, LANES, LEVELS, count_at};
+use super::pair::{BINS, Counters, LEVELS, count_at};
+use crate::neighbors::grid::LANES;
 
 /// Dimensions of a descriptor: three blocks of 11 bins.
 pub const FPFH_DIMS: usize = 3 * BINS;

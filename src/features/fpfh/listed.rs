@@ -2,7 +2,9 @@
 //! the points of an organised cloud that no window could prove.
 
 use super::histogram::{FinishingRule, SpfhRow, drain_all, finish, weight};
-use super::pair::{Counters, Degenerate, LANES, Lane, PAIRS_PER_FLUSH, Pairs, count};
+use super::pair::{Counters, Degenerate, PAIRS_PER_FLUSH, Pairs, count};
+use crate::neighbors::grid::{LANES, Lane};
+use crate::neighbors::window::NO_LIMIT;
 
 /// The SPFH of the point `index`, whose neighbours (itself not among them) are listed.
 #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^24 neighbours keep their count exact")]
@@ -37,24 +39,24 @@ fn count_chunk(
     rule: FinishingRule,
     counters: &mut Counters,
 ) {
-    let (mut d, mut n2) = ([[0.0; LANES]; 3], [[0.0; LANES]; 3]);
-    let mut member = [false; LANES];
+    let (mut p2, mut n2) = ([[0.0; LANES]; 3], [[0.0; LANES]; 3]);
+    let mut limits = [NO_LIMIT; LANES];
     for (lane, neighbor) in neighbors.iter().enumerate() {
         let neighbor = *neighbor as usize;
-        member[lane] = true;
+        limits[lane] = f32::INFINITY;
         for axis in 0..3 {
-            d[axis][lane] = points[neighbor][axis] - points[index][axis];
+            p2[axis][lane] = points[neighbor][axis];
             n2[axis][lane] = normals[neighbor][axis];
         }
     }
-    let n1 = normals[index].map(|component| [component; LANES]);
-    let pairs = Pairs { d: refs(&d), n1: refs(&n1), n2: refs(&n2), member: &member };
-    count(&pairs, degenerate_by(rule), counters);
+    let (p1, n1) = (splat(points[index]), splat(normals[index]));
+    let (p1, n1, p2, n2) = (p1.each_ref(), n1.each_ref(), p2.each_ref(), n2.each_ref());
+    count(&Pairs { p1, n1, p2, n2, limits: &limits }, degenerate_by(rule), counters);
 }
 
 #[inline(always)]
-fn refs(lanes: &[Lane; 3]) -> [&Lane; 3] {
-    lanes.each_ref()
+fn splat(v: [f32; 3]) -> [Lane; 3] {
+    v.map(|component| [component; LANES])
 }
 
 /// What a rule does with pairs that have no frame.
@@ -63,21 +65,19 @@ pub(crate) fn degenerate_by(rule: FinishingRule) -> Degenerate {
     if rule == FinishingRule::Open3d { Degenerate::Centre } else { Degenerate::Skip }
 }
 
-/// The descriptor of the point `index` from the SPFH rows of all points.
-pub(crate) fn fpfh(
-    spfhs: &[SpfhRow],
-    index: usize,
-    neighbors: &[u32],
-    distances_sq: &[f32],
+/// The descriptor of a point from its neighbours' SPFH rows and squared distances.
+pub(crate) fn fpfh<'a>(
+    neighbors: impl Iterator<Item = (&'a SpfhRow, f32)>,
+    own: &SpfhRow,
     rule: FinishingRule,
     out: &mut [f32],
 ) {
     let mut sums = [0.0; 32];
-    for (neighbor, distance_sq) in neighbors.iter().zip(distances_sq) {
-        let weight = weight(*distance_sq);
-        for (sum, bin) in sums.iter_mut().zip(&spfhs[*neighbor as usize]) {
+    for (row, distance_sq) in neighbors {
+        let weight = weight(distance_sq);
+        for (sum, bin) in sums.iter_mut().zip(row) {
             *sum += weight * bin;
         }
     }
-    finish(&sums, &spfhs[index], rule, out);
+    finish(&sums, own, rule, out);
 }

@@ -9,6 +9,7 @@ mod histogram;
 mod listed;
 mod pair;
 mod pool;
+mod windowed;
 
 use ndarray::Array2;
 use rayon::prelude::*;
@@ -17,7 +18,7 @@ use thiserror::Error;
 
 use crate::cloud::OrganizedCloud;
 use crate::neighbors::{NeighborList, PointTree, Reach};
-use crate::normals::estimate_unorganized;
+use crate::normals::{Surface, estimate_unorganized};
 use histogram::SpfhRow;
 
 pub use crate::normals::Orientation;
@@ -103,9 +104,35 @@ pub enum FpfhError {
 /// [`OrganizedCloud::valid_indices`].
 #[must_use]
 pub fn describe_points(cloud: &OrganizedCloud, params: &FpfhParams) -> Array2<f32> {
-    let points: Vec<_> = cloud.valid_indices().into_iter().map(|i| cloud.points()[i]).collect();
+    let normals = (params.reach_normals(), params.orientation);
+    if let Some(surface) = Surface::search(cloud, Some(normals), params.reach()) {
+        return windowed::describe(&surface, params);
+    }
+    let points = measured_points(cloud);
     let normals = estimate_unorganized(&points, params.reach_normals(), params.orientation);
     describe_listed(&points, &normals, params)
+}
+
+/// As [`describe_points`], with given normals, taken as they are, in the order of
+/// [`OrganizedCloud::valid_indices`].
+///
+/// # Errors
+/// When the normals are not as many unit vectors as there are measured points.
+pub fn describe_points_with_normals(
+    cloud: &OrganizedCloud,
+    normals: &[[f32; 3]],
+    params: &FpfhParams,
+) -> Result<Array2<f32>, FpfhError> {
+    check_normals(normals, cloud.valid_count())?;
+    let Some(mut surface) = Surface::search(cloud, None, params.reach()) else {
+        return Ok(describe_listed(&measured_points(cloud), normals, params));
+    };
+    surface.replace_normals(normals);
+    Ok(windowed::describe(&surface, params))
+}
+
+fn measured_points(cloud: &OrganizedCloud) -> Vec<[f32; 3]> {
+    cloud.valid_indices().into_iter().map(|i| cloud.points()[i]).collect()
 }
 
 /// Describes points without a grid: `[n, 33]` in the order of the points. Normals are
@@ -158,7 +185,9 @@ fn describe_listed(points: &[[f32; 3]], normals: &[[f32; 3]], params: &FpfhParam
         NeighborList::default,
         |list, (index, out)| {
             tree.neighbors(index, reach, list);
-            listed::fpfh(&spfhs, index, &list.indices, &list.distances_sq, params.rule, out);
+            let neighbors =
+                list.indices.iter().map(|i| &spfhs[*i as usize]).zip(list.distances_sq.iter().copied());
+            listed::fpfh(neighbors, &spfhs[index], params.rule, out);
         },
     );
     rows

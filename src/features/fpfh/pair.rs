@@ -14,10 +14,8 @@
 //! root and no division per pair. The counters of a lane are 5-bit fields of one word,
 //! field `i` holding the pairs that lie `i` bins from the centre.
 
-/// Points worked on side by side.
-pub(crate) const LANES: usize = 16;
-/// One value per lane.
-pub(crate) type Lane = [f32; LANES];
+use crate::neighbors::grid::{LANES, Lane};
+
 /// Pairs a lane can count before its 5-bit fields are full.
 pub(crate) const PAIRS_PER_FLUSH: usize = 31;
 /// Bins of one feature.
@@ -44,6 +42,8 @@ pub(crate) struct Counters {
     pub(crate) below: [[u32; LANES]; 3],
     /// Pairs counted.
     pub(crate) pairs: [u32; LANES],
+    /// Pairs looked at.
+    pub(crate) members: [u32; LANES],
 }
 
 /// What the two finishing rules do with a pair that has no frame (coincident points, or
@@ -56,37 +56,41 @@ pub(crate) enum Degenerate {
     Skip,
 }
 
-/// One pair per lane: difference, both normals, and whether the pair counts.
+/// One pair per lane: both points and both normals.
 pub(crate) struct Pairs<'a> {
-    pub(crate) d: [&'a Lane; 3],
+    pub(crate) p1: [&'a Lane; 3],
     pub(crate) n1: [&'a Lane; 3],
+    pub(crate) p2: [&'a Lane; 3],
     pub(crate) n2: [&'a Lane; 3],
-    pub(crate) member: &'a [bool; LANES],
+    /// Lanes whose squared distance is larger have no pair.
+    pub(crate) limits: &'a Lane,
 }
 
 /// Counts one pair per lane.
 #[inline(always)]
 pub(crate) fn count(pairs: &Pairs<'_>, degenerate: Degenerate, counters: &mut Counters) {
-    for lane in 0..LANES {
-        let d = [pairs.d[0][lane], pairs.d[1][lane], pairs.d[2][lane]];
-        let n1 = [pairs.n1[0][lane], pairs.n1[1][lane], pairs.n1[2][lane]];
-        let n2 = [pairs.n2[0][lane], pairs.n2[1][lane], pairs.n2[2][lane]];
-        let (steps, framed) = steps(d, n1, n2);
-        let counted = pairs.member[lane] & (framed | (degenerate == Degenerate::Centre));
+    let Pairs { p1, n1, p2, n2, limits } = pairs;
+    for l in 0..LANES {
+        let d = [p2[0][l] - p1[0][l], p2[1][l] - p1[1][l], p2[2][l] - p1[2][l]];
+        let length_sq = dot(d, d);
+        let (steps, framed) =
+            steps(d, length_sq, [n1[0][l], n1[1][l], n1[2][l]], [n2[0][l], n2[1][l], n2[2][l]]);
+        let member = length_sq <= limits[l];
+        let counted = member & (framed | (degenerate == Degenerate::Centre));
         for (feature, (negative, step)) in steps.into_iter().enumerate() {
             let step = if counted { step } else { 0 };
-            counters.above[feature][lane] += if negative { 0 } else { step };
-            counters.below[feature][lane] += if negative { step } else { 0 };
+            counters.above[feature][l] += if negative { 0 } else { step };
+            counters.below[feature][l] += if negative { step } else { 0 };
         }
-        counters.pairs[lane] += u32::from(counted);
+        counters.pairs[l] += u32::from(counted);
+        counters.members[l] += u32::from(member);
     }
 }
 
 /// The three features of a pair, each as its sign and `1 << (5 * bins from the centre)`,
 /// and whether the pair has a frame.
 #[inline(always)]
-fn steps(d: [f32; 3], n1: [f32; 3], n2: [f32; 3]) -> ([(bool, u32); 3], bool) {
-    let length_sq = dot(d, d);
+fn steps(d: [f32; 3], length_sq: f32, n1: [f32; 3], n2: [f32; 3]) -> ([(bool, u32); 3], bool) {
     let (s1, s2, c) = (dot(n1, d), dot(n2, d), dot(n1, n2));
     let cross = [n1[1] * n2[2] - n1[2] * n2[1], n1[2] * n2[0] - n1[0] * n2[2], n1[0] * n2[1] - n1[1] * n2[0]];
     let triple = dot(d, cross);

@@ -1,29 +1,6 @@
-//! Surface normals: the direction in which a point's neighbours spread least.
-//!
-//! The covariance of the neighbours (the point included) is summed in f64 from
-//! differences to the point, and its smallest eigenvector taken; the result is exact to
-//! the last bits of f32, so that descriptors built on it fall into the same bins as those
-//! of a double-precision implementation. Points whose neighbours coincide or lie on one
-//! line have no normal of their own: they get (0, 0, 1), oriented like all others.
+//! The smallest eigenvector of a neighbourhood's covariance.
 
-use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
-
-use crate::neighbors::{NeighborList, PointTree, Reach};
-
-/// The normal of a point that has none: along the optical axis.
-pub const NORMAL_OF_DEGENERATE: [f32; 3] = [0.0, 0.0, 1.0];
-
-/// Which of its two directions a normal points to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Orientation {
-    /// Towards the camera, which is the origin.
-    #[default]
-    Camera,
-    /// As the eigenvector comes out: repeatable, but of arbitrary sign.
-    None,
-}
+use super::NORMAL_OF_DEGENERATE;
 
 /// Sums over a point's neighbours: count, d, and the six products of d's components, where
 /// d is the difference to the point.
@@ -54,33 +31,6 @@ impl Moments {
             *sum += product;
         }
     }
-}
-
-/// Estimates the normal of every point of a cloud without a grid, `[n]` unit vectors.
-#[must_use]
-pub fn estimate_unorganized(points: &[[f32; 3]], reach: Reach, orientation: Orientation) -> Vec<[f32; 3]> {
-    let tree = PointTree::new(points);
-    let find = |list: &mut NeighborList, index: usize| {
-        tree.neighbors(index, reach, list);
-        normal_of_list(points, index, &list.indices, orientation)
-    };
-    (0..points.len()).into_par_iter().map_init(NeighborList::default, find).collect()
-}
-
-/// The normal of one point from its neighbours (the point itself not among them).
-pub(crate) fn normal_of_list(
-    points: &[[f32; 3]],
-    index: usize,
-    neighbors: &[u32],
-    orientation: Orientation,
-) -> [f32; 3] {
-    let center = points[index];
-    let mut moments = Moments::of_point();
-    for neighbor in neighbors {
-        let other = points[*neighbor as usize];
-        moments.add([0, 1, 2].map(|axis| f64::from(other[axis] - center[axis])));
-    }
-    oriented(smallest_eigenvector(&moments), center, orientation)
 }
 
 /// The unit eigenvector of the smallest eigenvalue of the covariance.
@@ -139,11 +89,4 @@ const RANK_MIN: f64 = 1e-22;
 #[inline(always)]
 fn norm_sq(v: [f64; 3]) -> f64 {
     v[0] * v[0] + v[1] * v[1] + v[2] * v[2]
-}
-
-/// Turns a normal as the mode wants it.
-#[inline(always)]
-pub(crate) fn oriented(normal: [f32; 3], point: [f32; 3], orientation: Orientation) -> [f32; 3] {
-    let away = normal[0] * point[0] + normal[1] * point[1] + normal[2] * point[2] > 0.0;
-    if away && orientation == Orientation::Camera { normal.map(|c| -c) } else { normal }
 }
