@@ -1,29 +1,39 @@
 //! Short coordinates whose distances never exceed those of the rows: the lower bound behind
 //! the exact search and the coreset.
 //!
-//! A basis is a mean `m` and up to [`AXES`] - 1 principal axes, the rows of a matrix `W`. The
-//! coordinates of a vector `v` are `y = W (v - m)` and, as the last one, the residual
-//! `r = sqrt(|v - m|^2 - |y|^2)`.
+//! A basis is a mean `m` and principal axes, the rows of a matrix `W`. The coordinates of a
+//! vector `v` on the first axes are `y = W (v - m)` and, as the last one, the residual
+//! `r = sqrt(|v - m|^2 - |y|^2)`. There are two sets: [`NEAR_AXES`] coordinates for the first
+//! look, and for wide rows [`FAR_AXES`] for a second one.
 //!
 //! **They bound distances from below.** For every `W` whose spectral norm is at most 1, the
 //! map `x -> (W x, S x)` with `S = (I - W^T W)^(1/2)` keeps lengths, and `|S x| = r`. So
 //! `|a - b|^2 = |y_a - y_b|^2 + |S (a - b)|^2 >= |y_a - y_b|^2 + (r_a - r_b)^2`. Nothing else
 //! is asked of `W`: it need be neither orthonormal nor principal, and a bad one costs time,
-//! never a wrong answer. `certify` makes sure of the norm: the largest absolute row sum of
-//! `W W^T` bounds its square.
+//! never a wrong answer. [`certified`] makes sure of the norm, on the f32 numbers that are used:
+//! the largest absolute row sum of `W W^T` bounds its square, for a few leading rows as well.
 //!
-//! **Rounding.** Let `u = 2^-53`, `z` the computed `v - m`, `d` the columns and `|W|_F <= 8`.
+//! **Rounding of rows**, which are projected in f64. Let `u = 2^-53`, `z` the computed
+//! `v - m`, `d` the columns; `|W|_F <= 16`, as `W` has fewer than 256 rows.
 //! - `z` is rounded once, so it moves by at most `u |z|`.
-//! - A dot product of `d` terms, summed in whatever order, errs by at most
-//!   `1.01 d u |w| |z|`; over all axes by `e = 8.1 d u |z|`.
+//! - A dot product of `d` terms, summed in whatever order, errs by at most `1.01 d u |w| |z|`;
+//!   over all axes by `e = 16.2 d u |z|`.
 //! - `|z|^2` errs by `1.01 d u |z|^2` and `|y|^2` by `2.1 e |z|`, so `r^2` by at most
-//!   `20 d u |z|^2`, and `r` by the root of that, `4.8e-8 sqrt(d) |z|`, because
+//!   `36 d u |z|^2`, and `r` by the root of that, `6.4e-8 sqrt(d) |z|`, because
 //!   `|a - b|^2 <= |a^2 - b^2|` for `a, b >= 0`.
-//! - Rounding the coordinates to f32 moves them by at most `6e-8 |z|` (and 1e-44 where f32
+//! - Rounding the coordinates to f32 moves them by at most `6e-8 |z|` (and by 1e-43 where f32
 //!   underflows).
 //!
-//! Together the stored coordinates lie within [`relative_error`]` * |z|` of the exact ones,
-//! with a factor of two to spare.
+//! Together: within [`row_error`]` * |z|` of the exact ones.
+//!
+//! **Rounding of queries**, which are projected in f32 for speed, with `u = 2^-24`:
+//! - `z` moves by at most `1.01 u |z|`.
+//! - A product is summed by [`CHUNK`] columns, so a term goes through at most
+//!   `n = CHUNK + d / CHUNK + 3` roundings; over all axes `e = 1.01 |W|_F n u |z|`.
+//! - `|r'^2 - r^2| <= 2.1 e |z| + e^2 = t`, so `r` errs by at most the smaller of `sqrt(t)` and
+//!   `t / r'`, and by `1e-7 |z|` more for the rest.
+//!
+//! The sum is computed for each query ([`Projected::error`]).
 
 use nalgebra::{DMatrix, SymmetricEigen};
 use ndarray::linalg::general_mat_mul;
@@ -31,13 +41,20 @@ use ndarray::{Array1, Array2, ArrayView2, Axis, s};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-/// Coordinates of a row at most. Narrower rows are their own coordinates.
-pub const AXES: usize = 64;
+use super::numbers::{U32, norm_sq, to_f32, to_f64};
+use super::product::{CHUNK, pack_rows, products};
+
+/// Coordinates of the first look at most. Narrower rows are their own coordinates.
+pub const NEAR_AXES: usize = 64;
+/// Coordinates of the second look.
+pub const FAR_AXES: usize = 256;
+/// Rows from this width on get a second look; below it costs as much as it saves.
+const FAR_DIMS_MIN: usize = 2 * FAR_AXES;
 /// Rows that the axes are fitted to.
 const SAMPLE_ROWS: usize = 2048;
 /// Axes carried beyond those kept, which speeds up the convergence of those kept.
 const SPARE_AXES: usize = 8;
-const POWER_ITERATIONS: usize = 3;
+const POWER_ITERATIONS: usize = 2;
 /// Rows converted to f64 at a time.
 const PROJECT_ROWS: usize = 128;
 
@@ -45,22 +62,42 @@ const PROJECT_ROWS: usize = 128;
 #[derive(Debug, Clone)]
 pub struct Basis {
     mean: Array1<f64>,
-    /// `[axes, dims]`, or `None` when rows are their own coordinates.
-    axes: Option<Array2<f64>>,
+    axes: Option<Axes>,
+}
+
+#[derive(Debug, Clone)]
+struct Axes {
+    /// `[axes, dims]`, most energy first; values are f32 numbers.
+    rows: Array2<f64>,
+    /// The same, packed for the product with queries.
+    packed: Vec<f32>,
 }
 
 /// Coordinates of rows in a [`Basis`].
 #[derive(Debug, Clone, Default)]
 pub struct Coordinates {
-    /// `[rows, axes]`, the most telling axis first, the residual last.
-    pub values: Vec<f32>,
+    /// `[rows, near]`, the residual last.
+    pub near: Vec<f32>,
+    /// `[rows, far]`, the residual last; empty when rows are not wide enough.
+    pub far: Vec<f32>,
     /// Euclidean norm of each row after the mean is subtracted.
     pub norms: Vec<f64>,
 }
 
-/// How far stored coordinates may lie from the exact ones, relative to the row's norm.
+/// Coordinates of queries, and how exact they are.
+#[derive(Debug, Clone, Default)]
+pub struct Projected {
+    /// The coordinates.
+    pub coordinates: Coordinates,
+    /// How far each query's near coordinates may lie from the exact ones.
+    pub near_error: Vec<f64>,
+    /// The same of the far coordinates.
+    pub far_error: Vec<f64>,
+}
+
+/// How far a row's stored coordinates may lie from the exact ones, relative to its norm.
 #[must_use]
-pub fn relative_error(dims: usize) -> f64 {
+pub fn row_error(dims: usize) -> f64 {
     1e-7 * to_f64(dims).sqrt() + 2e-7
 }
 
@@ -75,13 +112,15 @@ impl Basis {
         let step = rows.nrows().div_ceil(SAMPLE_ROWS);
         let mut sample = rows.slice(s![..;step, ..]).mapv(f64::from);
         let mean = sample.mean_axis(Axis(0)).expect("there are rows");
-        if rows.ncols() <= AXES {
+        if rows.ncols() <= NEAR_AXES {
             return Self { mean, axes: None };
         }
         sample -= &mean;
-        let mut axes = principal_axes(&sample);
-        certify(&mut axes);
-        Self { mean, axes: Some(axes) }
+        let count = if rows.ncols() >= FAR_DIMS_MIN { FAR_AXES - 1 } else { NEAR_AXES - 1 };
+        let axes = certified(principal_axes(&sample, count));
+        let values: Vec<f32> = axes.iter().map(|value| to_f32(*value)).collect();
+        let packed = pack_rows(&values, rows.ncols());
+        Self { mean, axes: Some(Axes { rows: axes, packed }) }
     }
 
     /// Columns of the rows.
@@ -90,52 +129,113 @@ impl Basis {
         self.mean.len()
     }
 
-    /// Coordinates of a row.
+    /// Near coordinates of a row.
     #[must_use]
-    pub fn count(&self) -> usize {
-        self.axes.as_ref().map_or(self.dims(), |axes| axes.nrows() + 1)
+    pub fn near_count(&self) -> usize {
+        self.dims().min(NEAR_AXES)
     }
 
-    /// Coordinates of rows `[rows, dims]`.
+    /// Far coordinates of a row, when rows have them.
+    #[must_use]
+    pub fn far_count(&self) -> Option<usize> {
+        self.axes.as_ref().map(|axes| axes.rows.nrows() + 1).filter(|count| *count > NEAR_AXES)
+    }
+
+    /// Coordinates of rows `[rows, dims]`, in f64 until they are stored.
     ///
     /// # Panics
     /// When the rows have other columns.
     #[must_use]
-    pub fn project(&self, rows: ArrayView2<f32>) -> Coordinates {
+    pub fn project_rows(&self, rows: ArrayView2<f32>) -> Coordinates {
         assert_eq!(rows.ncols(), self.dims(), "the rows have the basis's columns");
-        let mut coordinates = Coordinates {
-            values: Vec::with_capacity(rows.nrows() * self.count()),
-            norms: Vec::with_capacity(rows.nrows()),
-        };
+        let mut to = Coordinates::default();
         for block in rows.axis_chunks_iter(Axis(0), PROJECT_ROWS) {
             let centred = block.mapv(f64::from) - &self.mean;
-            self.project_block(&centred, &mut coordinates);
+            let along = self.axes.as_ref().map(|axes| {
+                let mut along = Array2::zeros((centred.nrows(), axes.rows.nrows()));
+                general_mat_mul(1.0, &centred, &axes.rows.t(), 0.0, &mut along);
+                along
+            });
+            for (index, row) in centred.rows().into_iter().enumerate() {
+                let norm_sq = row.dot(&row);
+                match &along {
+                    None => to.near.extend(row.iter().map(|value| to_f32(*value))),
+                    Some(along) => self.push(along.row(index).iter().copied(), norm_sq, &mut to),
+                }
+                to.norms.push(norm_sq.sqrt());
+            }
         }
-        coordinates
+        to
     }
 
-    fn project_block(&self, centred: &Array2<f64>, to: &mut Coordinates) {
-        let norms_sq = centred.rows().into_iter().map(|row| row.dot(&row));
+    /// Coordinates of a few queries `[queries, dims]`, in f32.
+    ///
+    /// # Panics
+    /// When the queries have other columns.
+    #[must_use]
+    pub fn project_queries(&self, queries: ArrayView2<f32>) -> Projected {
+        assert_eq!(queries.ncols(), self.dims(), "the queries have the basis's columns");
         let Some(axes) = &self.axes else {
-            to.norms.extend(norms_sq.map(f64::sqrt));
-            to.values.extend(centred.iter().map(|value| to_f32(*value)));
-            return;
+            let coordinates = self.project_rows(queries);
+            let near_error = coordinates.norms.iter().map(|norm| norm * row_error(self.dims())).collect();
+            return Projected { coordinates, near_error, far_error: Vec::new() };
         };
-        let mut along = Array2::zeros((centred.nrows(), axes.nrows()));
-        general_mat_mul(1.0, centred, &axes.t(), 0.0, &mut along);
-        for (row, norm_sq) in along.rows().into_iter().zip(norms_sq) {
-            to.norms.push(norm_sq.sqrt());
-            to.values.extend(row.iter().map(|value| to_f32(*value)));
-            to.values.push(to_f32((norm_sq - row.dot(&row)).max(0.0).sqrt()));
+        let centred: Vec<f32> = queries
+            .rows()
+            .into_iter()
+            .flat_map(|row| row.into_iter().zip(&self.mean).map(|(value, mean)| to_f32(f64::from(*value) - mean)))
+            .collect();
+        let per_query = axes.packed.len() / self.dims();
+        let mut along = vec![0.0; queries.nrows() * per_query];
+        products(&centred, self.dims(), &axes.packed, &mut along);
+        let mut to = Projected::default();
+        for (row, along) in centred.chunks_exact(self.dims()).zip(along.chunks_exact(per_query)) {
+            let norm_sq = norm_sq(row);
+            let along = along[..axes.rows.nrows()].iter().map(|value| f64::from(*value));
+            self.push(along, norm_sq, &mut to.coordinates);
+            to.coordinates.norms.push(norm_sq.sqrt());
+            let near = &to.coordinates.near;
+            to.near_error.push(self.query_error(norm_sq.sqrt(), near[near.len() - 1], NEAR_AXES));
+            if let Some(far) = to.coordinates.far.last() {
+                to.far_error.push(self.query_error(norm_sq.sqrt(), *far, FAR_AXES));
+            }
         }
+        to
+    }
+
+    /// Appends the near and far coordinates of one row, given its products with the axes.
+    fn push(&self, along: impl Iterator<Item = f64> + Clone, norm_sq: f64, to: &mut Coordinates) {
+        append(along.clone().take(NEAR_AXES - 1), norm_sq, &mut to.near);
+        if self.far_count().is_some() {
+            append(along, norm_sq, &mut to.far);
+        }
+    }
+
+    /// The bound on a query's error; the module's documentation has the proof.
+    fn query_error(&self, norm: f64, residual: f32, axes: usize) -> f64 {
+        let roundings = to_f64(CHUNK + self.dims() / CHUNK + 3);
+        let along = 1.01 * to_f64(axes).sqrt() * roundings * U32 * norm;
+        let residual_sq = 2.1 * along * norm + along * along;
+        let of_residual = residual_sq.sqrt().min(residual_sq / f64::from(residual).max(f64::MIN_POSITIVE));
+        along + of_residual + (2e-7 + row_error(self.dims())) * norm
     }
 }
 
-/// Leading principal axes `[AXES - 1, dims]` of centred rows, most energy first.
-fn principal_axes(centred: &Array2<f64>) -> Array2<f64> {
-    let count = (AXES - 1 + SPARE_AXES).min(centred.ncols());
+/// Appends coordinates along the axes, then the residual.
+fn append(along: impl Iterator<Item = f64>, norm_sq: f64, to: &mut Vec<f32>) {
+    let mut left = norm_sq;
+    for value in along {
+        to.push(to_f32(value));
+        left -= value * value;
+    }
+    to.push(to_f32(left.max(0.0).sqrt()));
+}
+
+/// Leading principal axes `[count, dims]` of centred rows, most energy first.
+fn principal_axes(centred: &Array2<f64>, count: usize) -> Array2<f64> {
+    let carried = (count + SPARE_AXES).min(centred.ncols());
     let mut generator = ChaCha8Rng::seed_from_u64(0);
-    let mut axes = Array2::from_shape_simple_fn((count, centred.ncols()), || {
+    let mut axes = Array2::from_shape_simple_fn((carried, centred.ncols()), || {
         f64::from(generator.next_u32()) / f64::from(u32::MAX) - 0.5
     });
     orthonormalise(&mut axes);
@@ -143,18 +243,18 @@ fn principal_axes(centred: &Array2<f64>) -> Array2<f64> {
         axes = axes.dot(&centred.t()).dot(centred);
         orthonormalise(&mut axes);
     }
-    sort_by_energy(&axes, centred)
+    sort_by_energy(&axes, centred, count)
 }
 
 /// Turns the axes within their span to the principal ones, and keeps the leading.
-fn sort_by_energy(axes: &Array2<f64>, centred: &Array2<f64>) -> Array2<f64> {
+fn sort_by_energy(axes: &Array2<f64>, centred: &Array2<f64>, keep: usize) -> Array2<f64> {
     let along = axes.dot(&centred.t());
     let energy = along.dot(&along.t());
     let count = axes.nrows();
     let eigen = SymmetricEigen::new(DMatrix::from_fn(count, count, |row, column| energy[[row, column]]));
     let mut order: Vec<usize> = (0..count).collect();
     order.sort_by(|a, b| eigen.eigenvalues[*b].total_cmp(&eigen.eigenvalues[*a]));
-    order.truncate(AXES - 1);
+    order.truncate(keep);
     let turn =
         Array2::from_shape_fn((order.len(), count), |(to, from)| eigen.eigenvectors[(from, order[to])]);
     turn.dot(axes)
@@ -168,10 +268,8 @@ fn orthonormalise(axes: &mut Array2<f64>) {
         let mut axis = rest.row_mut(0);
         let norm = axis.dot(&axis).sqrt();
         for _ in 0..2 {
-            for earlier in before.rows() {
-                let share = earlier.dot(&axis);
-                axis.scaled_add(-share, &earlier);
-            }
+            let shares = before.dot(&axis);
+            axis -= &before.t().dot(&shares);
         }
         let left = axis.dot(&axis).sqrt();
         let scale = if left > 1e-10 * norm { left.recip() } else { 0.0 };
@@ -179,28 +277,21 @@ fn orthonormalise(axes: &mut Array2<f64>) {
     }
 }
 
-/// Shrinks the axes until their spectral norm is certainly at most 1. Axes that are not
-/// finite become zero: the bound is then the difference of the norms.
-fn certify(axes: &mut Array2<f64>) {
-    // Far more than the rounding of the row sums, far less than would weaken the bound.
-    const SLACK: f64 = 1e-9;
-    let gram = axes.dot(&axes.t());
-    let row_sum = gram.rows().into_iter().map(|row| row.iter().map(|value| value.abs()).sum::<f64>());
-    let largest = row_sum.fold(0.0, |largest: f64, sum| if sum <= largest { largest } else { sum });
-    if largest.is_finite() {
-        let shrink = (largest.max(1.0) * (1.0 + SLACK)).sqrt().recip();
-        axes.mapv_inplace(|value| value * shrink);
+/// The axes as f32 numbers, shrunk until their spectral norm is certainly at most 1. Axes that
+/// are not finite become zero: the bound is then the difference of the norms.
+fn certified(axes: Array2<f64>) -> Array2<f64> {
+    // Far more than the rounding of the row sums and of shrinking, and too little to weaken
+    // the bound.
+    const SLACK: f64 = 1e-6;
+    let rounded = axes.mapv(|value| f64::from(to_f32(value)));
+    let gram = rounded.dot(&rounded.t());
+    let row_sums = gram.rows().into_iter().map(|row| row.iter().map(|value| value.abs()).sum::<f64>());
+    // Written so that NaN counts as the largest.
+    let largest = row_sums.fold(1.0, |largest: f64, sum| if sum <= largest { largest } else { sum });
+    let shrink = (largest * (1.0 + SLACK)).sqrt().recip();
+    if shrink > 0.0 && shrink.is_finite() {
+        rounded.mapv(|value| f64::from(to_f32(value * shrink)))
     } else {
-        axes.fill(0.0);
+        Array2::zeros(axes.dim())
     }
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "rounding to f32 is part of the error bound")]
-const fn to_f32(value: f64) -> f32 {
-    value as f32
-}
-
-#[expect(clippy::cast_precision_loss, reason = "column counts are far below 2^53")]
-const fn to_f64(count: usize) -> f64 {
-    count as f64
 }

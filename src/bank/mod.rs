@@ -1,10 +1,14 @@
 //! [`MemoryBank`]: descriptors of normal patches, and where each came from.
 
 pub mod basis;
+mod best;
 mod bound;
 pub mod coreset;
 pub mod distance;
 pub mod file;
+mod limit;
+mod numbers;
+mod product;
 pub mod reference;
 pub mod search;
 

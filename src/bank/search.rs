@@ -3,11 +3,12 @@
 //! "Exact" means: the same rows and the same bits as computing [`distance_sq`] to every row,
 //! ordered by distance and then by row. No row is ever passed over but on proof.
 //!
-//! 1. Each query becomes at most 64 coordinates (see `basis`); the smallest bound of every
-//!    eight rows comes from a small matrix product (see `bound`).
+//! 1. Each query becomes at most 64 coordinates (see [`super::basis`]); the smallest bound of
+//!    every four rows comes from a small matrix product that never writes the others.
 //! 2. The rows with the smallest bounds are measured: the k-th of them is an upper limit `U`.
-//! 3. Rows whose bound does not exceed `U` are measured in the order of their bounds, which
-//!    lowers `U` further. For real descriptors these are a few in ten thousand.
+//! 3. Rows whose bound does not exceed `U` get a second bound from 256 coordinates (when they
+//!    are wide), and are measured in the order of it, which lowers `U` further. For real
+//!    descriptors two in ten thousand rows are measured.
 //! 4. A query that leaves too many rows takes part in one full matrix product instead, which
 //!    again only decides which rows are measured. So no data costs much more than computing
 //!    all distances; descriptors without any structure cost about that.
@@ -15,19 +16,20 @@
 //! **The proof.** Let `D` be the exact distance of query `q` and row `b`, `d2` the computed
 //! square, and `u = 2^-24`.
 //! - [`distance_sq`] sums non-negative terms, each through at most `n` roundings
-//!   ([`rounding_steps`]), so `D^2 <= d2 (1 + 2 n u) + tiny`, where `tiny` covers underflow. If
+//!   ([`super::distance::rounding_steps`]), so `D^2 <= d2 (1 + 2 n u) + tiny`, where `tiny` covers underflow. If
 //!   `b` is among the k nearest, then `D <= R = sqrt(U (1 + 2 n u) + tiny)`.
 //! - Then `|z_b| <= |z_q| + R` for the centred vectors, so `s = 2 |z_q| + R` bounds the sum of
 //!   both norms: the margins depend on the query alone, an outlier in the bank costs nothing.
-//! - Stored coordinates lie within `E |z|` of the exact ones ([`relative_error`]), whose
-//!   distance is at most `D`. So `|y_q - y_b| <= R + E s`.
+//! - A row's stored coordinates lie within `E |z_b|` of the exact ones ([`super::basis::row_error`]), the
+//!   query's within `E_q`; the exact ones' distance is at most `D`. So
+//!   `|y_q - y_b| <= R + E s + E_q`.
 //! - The product computes `g = |y_b|^2 - 2 y_b.y_q` from `a` axes in f32: whatever the order
 //!   of the sum, and fused or not, it errs by at most `(a + 3) u` times the sum of the terms'
 //!   magnitudes, which is at most `1.01 s^2`.
 //!
-//! So every row among the k nearest has `g <= (R + E s)^2 - |y_q|^2 + 1.1 (a + 3) u s^2 + tiny`,
+//! So every row among the k nearest has `g <= (R + E s + E_q)^2 - |y_q|^2 + 1.1 (a + 3) u s^2 + tiny`,
 //! and rows above that are passed over. The full product of step 4 follows the same formula
-//! with `E = 0`, the rows themselves as coordinates, and `d` for `a`.
+//! with `E = E_q = 0`, the rows themselves as coordinates, and `d` for `a`.
 
 use std::ops::Range;
 
@@ -37,9 +39,12 @@ use ndarray::linalg::general_mat_mul;
 use ndarray::{ArcArray2, Array2, ArrayView2, Axis, s};
 use rayon::prelude::{IntoParallelIterator, ParallelIterator};
 
-use super::basis::{Basis, relative_error};
-use super::bound::{Panels, QUERY_BLOCK, minima};
-use super::distance::{distance_sq, dot, rounding_steps};
+use super::basis::Basis;
+use super::best::Best;
+use super::bound::{Bound, GROUP_ROWS, Query};
+use super::distance::distance_sq;
+use super::limit::Limit;
+use super::numbers::{norm_sq, to_f32};
 
 /// A bank row near a query.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -130,11 +135,8 @@ const SMALL_ROWS: usize = 256;
 const DENSE_SHARE: usize = 16;
 /// Rows of one tile of the full product.
 const TILE_ROWS: usize = 1024;
-/// Covers every underflow: more than `COLUMNS_MAX` times the smallest normal f32, but far
-/// below the square of any difference that matters.
-const TINY: f64 = 1e-31;
-/// Unit roundoff of f32.
-const U32: f64 = 1.0 / (1_u64 << 24) as f64;
+/// Queries worked on together: their minima fit a second-level cache.
+const QUERY_BLOCK: usize = 36;
 
 /// Rows prepared for searching. The rows are shared, not copied; the index adds 128 numbers
 /// a row.
@@ -143,17 +145,6 @@ pub struct SearchIndex {
     rows: ArcArray2<f32>,
     columns: Range<usize>,
     bound: Option<Bound>,
-}
-
-/// What the lower bound needs.
-#[derive(Debug, Clone)]
-struct Bound {
-    basis: Arc<Basis>,
-    /// `[rows, axes]`.
-    coordinates: Vec<f32>,
-    /// Squared norms of the coordinates.
-    norms_sq: Vec<f32>,
-    panels: Panels,
 }
 
 impl SearchIndex {
@@ -253,16 +244,14 @@ impl SearchIndex {
         let Some(bound) = &self.bound else {
             return queries.rows().into_iter().map(|query| self.measure_all(slice(&query), k)).collect();
         };
-        let coordinates = bound.basis.project(queries);
-        let count = bound.panels.minima_count();
-        let mut least = vec![0.0; queries.nrows() * count];
-        minima(&coordinates.values, &bound.panels, &mut Vec::new(), &mut least);
-        let per_query = coordinates.values.chunks_exact(bound.basis.count()).zip(&coordinates.norms);
-        let per_query = per_query.zip(least.chunks_exact(count)).zip(queries.rows());
+        let projected = bound.basis().project_queries(queries);
+        let least = bound.minima(&projected);
+        let count = bound.minima_count();
+        let per_query = least.chunks_exact(count).zip(queries.rows()).enumerate();
         per_query
-            .map(|(((coordinates, norm), least), query)| {
-                let limit = Limit::of_coordinates(coordinates, *norm, self.dims());
-                self.search_one(bound, &Query { values: slice(&query), coordinates, limit }, least, k)
+            .map(|(at, (least, values))| {
+                let query = bound.query(slice(&values), &projected, at);
+                self.search_one(bound, &query, least, k)
             })
             .collect()
     }
@@ -273,13 +262,13 @@ impl SearchIndex {
         for &row in &seeds {
             best.offer(self.measure(query.values, row), row);
         }
-        let threshold = query.limit.threshold(best.limit_sq());
+        let threshold = query.near_limit().threshold(best.limit_sq());
+        let dense = self.count() / DENSE_SHARE + 16;
         let survivors: Vec<usize> = (0..least.len()).filter(|at| least[*at] <= threshold).collect();
-        let dense = self.count() / DENSE_SHARE;
-        if survivors.len() * super::bound::GROUP_PANELS > 2 * dense + 64 {
+        if survivors.len() * GROUP_ROWS > 4 * dense {
             return Found { best, done: false };
         }
-        let mut candidates = bound.rows_within(query, &survivors, threshold);
+        let mut candidates = bound.rows_within(query, &survivors, best.limit_sq());
         candidates.retain(|(_, row)| !seeds.contains(row));
         let done = self.measure_in_order(query, &candidates, dense, &mut best);
         Found { best, done }
@@ -295,7 +284,7 @@ impl SearchIndex {
         best: &mut Best,
     ) -> bool {
         for (measured, &(bound, row)) in candidates.iter().enumerate() {
-            if bound > query.limit.threshold(best.limit_sq()) {
+            if bound > query.last_limit().threshold(best.limit_sq()) {
                 return true;
             }
             if measured > count_max {
@@ -345,7 +334,7 @@ impl SearchIndex {
         let mut nearest = Vec::with_capacity(open.len());
         for ((query, products), at) in queries.rows().into_iter().zip(products.rows()).zip(open) {
             let query = slice(&query);
-            let limit = Limit::of_row(query);
+            let limit = Limit::of_values(query);
             let mut best = found[*at].best.emptied();
             let mut threshold = limit.threshold(best.limit_sq());
             for (row, (product, norm_sq)) in (first..).zip(products.iter().zip(&norms_sq)) {
@@ -369,168 +358,14 @@ impl SearchIndex {
     }
 }
 
-impl Bound {
-    fn new(basis: Arc<Basis>, rows: ArrayView2<f32>) -> Self {
-        let coordinates = basis.project(rows).values;
-        let norms_sq: Vec<f32> =
-            coordinates.chunks_exact(basis.count()).map(|row| to_f32(norm_sq(row))).collect();
-        let panels = Panels::new(&coordinates, &norms_sq, basis.count());
-        Self { basis, coordinates, norms_sq, panels }
-    }
-
-    /// One promising row from each of `k` equal parts of the minima (fewer, when there are
-    /// fewer minima).
-    fn seeds(&self, query: &Query, least: &[f32], k: usize) -> Vec<usize> {
-        let part = least.len().div_ceil(k);
-        let parts = least.chunks(part).enumerate();
-        let smallest = parts.filter_map(|(index, part_least)| {
-            let smallest = part_least.iter().copied().fold(f32::INFINITY, f32::min);
-            let at = part_least.iter().position(|value| *value <= smallest)?;
-            Some(index * part + at)
-        });
-        smallest
-            .filter_map(|minimum| {
-                let rows = self.panels.rows_of(minimum).map(|row| (self.lower(query, row), row));
-                rows.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, row)| row)
-            })
-            .collect()
-    }
-
-    /// Rows of the surviving minima whose own bound is within the threshold, smallest first.
-    fn rows_within(&self, query: &Query, survivors: &[usize], threshold: f32) -> Vec<(f32, usize)> {
-        let mut rows: Vec<(f32, usize)> = survivors
-            .iter()
-            .flat_map(|minimum| self.panels.rows_of(*minimum))
-            .map(|row| (self.lower(query, row), row))
-            .filter(|(lower, _)| *lower <= threshold)
-            .collect();
-        rows.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-        rows
-    }
-
-    /// `|b|^2 - 2 b.q` of one row's coordinates.
-    fn lower(&self, query: &Query, row: usize) -> f32 {
-        let axes = query.coordinates.len();
-        self.norms_sq[row] - 2.0 * dot(&self.coordinates[row * axes..][..axes], query.coordinates)
-    }
-}
-
-/// A query on its way through the search.
-struct Query<'a> {
-    values: &'a [f32],
-    coordinates: &'a [f32],
-    limit: Limit,
-}
-
-/// Turns the best distance so far into the largest bound that can still matter; the module's
-/// documentation has the formula and its proof.
-#[derive(Debug, Clone, Copy)]
-struct Limit {
-    /// `|z_q|`.
-    norm: f64,
-    /// `|y_q|^2`.
-    coordinates_sq: f64,
-    /// `E`.
-    coordinate_error: f64,
-    /// `1.1 (a + 3) u`.
-    product_error: f64,
-    /// `2 n u`.
-    distance_error: f64,
-}
-
-impl Limit {
-    fn of_coordinates(coordinates: &[f32], norm: f64, dims: usize) -> Self {
-        Self {
-            norm,
-            coordinates_sq: norm_sq(coordinates),
-            coordinate_error: relative_error(dims),
-            product_error: 1.1 * to_f64(coordinates.len() + 3) * U32,
-            distance_error: 2.0 * to_f64(rounding_steps(dims)) * U32,
-        }
-    }
-
-    fn of_row(values: &[f32]) -> Self {
-        let norm = norm_sq(values).sqrt();
-        Self { coordinate_error: 1e-12, ..Self::of_coordinates(values, norm, values.len()) }
-    }
-
-    fn threshold(&self, best_sq: f32) -> f32 {
-        let radius = (f64::from(best_sq) * (1.0 + self.distance_error) + TINY).sqrt();
-        let scale = 2.0 * self.norm + radius;
-        let reach = radius + self.coordinate_error * scale;
-        let largest = reach * reach - self.coordinates_sq + self.product_error * scale * scale + TINY;
-        // The nearest f32 may lie just below.
-        to_f32(largest).next_up()
-    }
-}
-
 /// A query's nearest rows so far, and whether they are final.
 struct Found {
     best: Best,
     done: bool,
 }
 
-/// The `k` smallest of the pairs offered, by distance, then row.
-#[derive(Debug, Clone)]
-struct Best {
-    k: usize,
-    /// Largest squared distance that may enter, while fewer than `k` rows are kept.
-    limit_sq: f32,
-    kept: Vec<(f32, usize)>,
-}
-
-impl Best {
-    fn new(k: usize) -> Self {
-        Self { k, limit_sq: f32::INFINITY, kept: Vec::with_capacity(k.min(64) + 1) }
-    }
-
-    /// Nothing kept, but what was known about the limit stays.
-    fn emptied(&self) -> Self {
-        Self { limit_sq: self.limit_sq(), ..Self::new(self.k) }
-    }
-
-    /// No pair farther than this can enter.
-    fn limit_sq(&self) -> f32 {
-        if self.kept.len() < self.k { self.limit_sq } else { self.kept[self.k - 1].0 }
-    }
-
-    fn offer(&mut self, distance_sq: f32, row: usize) {
-        if distance_sq > self.limit_sq() {
-            return;
-        }
-        let at = self.kept.partition_point(|kept| *kept < (distance_sq, row));
-        self.kept.insert(at, (distance_sq, row));
-        self.kept.truncate(self.k);
-    }
-
-    fn merge(&mut self, other: &Self) {
-        other.kept.iter().for_each(|(distance_sq, row)| self.offer(*distance_sq, *row));
-    }
-
-    fn neighbors(&self) -> impl Iterator<Item = Neighbor> {
-        self.kept.iter().map(|(distance_sq, row)| Neighbor {
-            row: u32::try_from(*row).expect("checked when the index was made"),
-            distance: distance_sq.sqrt(),
-        })
-    }
-}
-
 fn slice<'a>(row: &ndarray::ArrayView1<'a, f32>) -> &'a [f32] {
     row.to_slice().expect("rows of a standard layout are contiguous")
-}
-
-fn norm_sq(values: &[f32]) -> f64 {
-    values.iter().map(|value| f64::from(*value) * f64::from(*value)).sum()
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "rounding to f32 is part of the error bound")]
-const fn to_f32(value: f64) -> f32 {
-    value as f32
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
-const fn to_f64(count: usize) -> f64 {
-    count as f64
 }
 
 fn check_values(what: &'static str, rows: ArrayView2<f32>) -> Result<(), SearchError> {
