@@ -183,7 +183,8 @@ fn execution_provider(
             require_built_in::<ep::CUDA>()?;
             Ok(ep::CUDA::default().build())
         }
-        Provider::Cpu => Ok(ep::CPU::default().build()),
+        // With the arena every run reuses the first one's memory.
+        Provider::Cpu => Ok(ep::CPU::default().with_arena_allocator(true).build()),
     }
 }
 
