@@ -70,6 +70,18 @@ struct Runtime {
     environment: Environment,
 }
 
+impl Runtime {
+    /// 1.22 insists on discovering devices and finds no CPU on most Linux machines; its GPU
+    /// providers are named outright and do work.
+    fn cpu_note(&self) -> &'static str {
+        if self.version.starts_with("1.22") {
+            " (on the CPU, ONNX Runtime 1.23 or newer is needed)"
+        } else {
+            ""
+        }
+    }
+}
+
 static RUNTIME: Mutex<Option<Runtime>> = Mutex::new(None);
 
 /// The environment of the library at `path`, which is loaded on the first call.
