@@ -12,6 +12,7 @@ use ndarray::{Array, ArrayD};
 use serde_json::Value;
 use zal::contract::{Dim, Dtype, GraphContract, NORMALCY, POINTNET, RGB, TensorContract};
 use zal::engine::{Engine, EngineChoice, EngineError, EngineOptions, Input, Provider, load};
+use zal::features::pointnet;
 
 /// Largest difference between two engines, relative to the largest value of the output.
 const TOLERANCE: f32 = 1e-4;
@@ -114,6 +115,22 @@ fn tract_gives_the_published_values() {
         let mut engine = tract(contract, &golden(&format!("{name}.onnx")));
         assert_published(name, contract, &run_fixture(name, &mut *engine));
     }
+}
+
+#[test]
+fn a_patch_is_described_alike_in_any_batch() {
+    let mut engine = tract(&POINTNET, &golden("pointnet.onnx"));
+    let points = wave(&[70, 64, 3], 0.37).into_dimensionality().expect("three axes");
+    let all = pointnet::describe(&mut *engine, &points).expect("runs").rows;
+    assert_eq!(all.dim(), (70, 9));
+    let last = points.slice(ndarray::s![69.., .., ..]).to_owned();
+    let alone = pointnet::describe(&mut *engine, &last).expect("runs").rows;
+    assert_close(
+        &alone.into_dyn(),
+        &all.slice(ndarray::s![69.., ..]).to_owned().into_dyn(),
+        "the last patch",
+    );
+    assert!(max_abs(&(&all.row(0) - &all.row(69)).into_dyn()) > 0.0, "different patches differ");
 }
 
 #[test]

@@ -323,7 +323,6 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::print_stderr, reason = "a skipped test must say so")]
     fn an_old_runtime_and_a_foreign_library_are_named() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let Some(foreign) = compile(folder.path(), "foreign", "int answer(void) { return 42; }") else {

@@ -70,6 +70,18 @@ struct Runtime {
     environment: Environment,
 }
 
+impl Runtime {
+    /// 1.22 insists on discovering devices and finds no CPU on most Linux machines; its GPU
+    /// providers are named outright and do work.
+    fn cpu_note(&self) -> &'static str {
+        if self.version.starts_with("1.22") {
+            " (on the CPU, ONNX Runtime 1.23 or newer is needed)"
+        } else {
+            ""
+        }
+    }
+}
+
 static RUNTIME: Mutex<Option<Runtime>> = Mutex::new(None);
 
 /// The environment of the library at `path`, which is loaded on the first call.
@@ -183,7 +195,8 @@ fn execution_provider(
             require_built_in::<ep::CUDA>()?;
             Ok(ep::CUDA::default().build())
         }
-        Provider::Cpu => Ok(ep::CPU::default().build()),
+        // With the arena every run reuses the first one's memory.
+        Provider::Cpu => Ok(ep::CPU::default().with_arena_allocator(true).build()),
     }
 }
 
