@@ -52,26 +52,28 @@ pub fn aupro(maps: &[MaskedMap]) -> Option<f64> {
         return None;
     }
     good.sort_by(f32::total_cmp);
-    let mut curve: Vec<(f64, f64)> = (0..THRESHOLD_COUNT)
+    // From the highest threshold down: the false positive rate is that of the rank, so that a
+    // plateau of equal scores counts as if its pixels came one after the other.
+    let curve: Vec<(f64, f64)> = (0..THRESHOLD_COUNT)
+        .rev()
         .map(|i| {
-            let threshold = good[i * (good.len() - 1) / (THRESHOLD_COUNT - 1)];
-            (share_at_least(&good, threshold), mean_overlap(&regions, threshold))
+            let rank = i * (good.len() - 1) / (THRESHOLD_COUNT - 1);
+            let fpr = 1.0 - as_f64(rank + 1) / as_f64(good.len());
+            (fpr, mean_overlap(&regions, good[rank]))
         })
         .collect();
-    curve.push((0.0, 0.0));
-    curve.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
     Some(area_up_to_limit(&curve) / FPR_LIMIT)
 }
 
 /// Share of ascending scores that are above a threshold.
-fn share_at_least(ascending: &[f32], threshold: f32) -> f64 {
+fn share_above(ascending: &[f32], threshold: f32) -> f64 {
     let below = ascending.partition_point(|s| *s <= threshold);
     as_f64(ascending.len() - below) / as_f64(ascending.len())
 }
 
 /// Mean over the regions of the share of each that is above a threshold.
 fn mean_overlap(regions: &[Vec<f32>], threshold: f32) -> f64 {
-    let sum: f64 = regions.iter().map(|ascending| share_at_least(ascending, threshold)).sum();
+    let sum: f64 = regions.iter().map(|ascending| share_above(ascending, threshold)).sum();
     sum / as_f64(regions.len())
 }
 
@@ -149,7 +151,7 @@ mod tests {
         let mask: Vec<u8> = (0..10_000).map(|i| u8::from(i % 100 < 10 && i / 100 < 10)).collect();
         let perfect = mask.iter().map(|m| f32::from(*m)).collect();
         let perfect = aupro(&[MaskedMap { scores: perfect, mask: mask.clone(), width: 100 }]).unwrap();
-        // All good pixels tie at 0: the curve is the straight line from (0, 1).
+        // All good pixels tie at 0 and every region lies above: the curve is 1 everywhere.
         assert!((perfect - 1.0).abs() < 1e-9, "{perfect}");
         let mut state = 1_u32;
         let mut noise = || {

@@ -24,7 +24,7 @@ fn the_example_is_accepted() {
 fn every_misspelt_missing_and_mistyped_key_is_shown_at_once() {
     let text = "\
 [device]
-sight = \"a\"
+sitte = \"a\"
 area = \"a\"
 line = 3
 cell = \"c\"
@@ -48,7 +48,7 @@ url = \"mqtt://localhost\"
         problems(text),
         [
             "zal.toml:1:2: `site` in [device] is missing",
-            "zal.toml:2:1: unknown key `sight` in [device]; did you mean `site`?",
+            "zal.toml:2:1: unknown key `sitte` in [device]; did you mean `site`?",
             "zal.toml:4:8: `device.line` is of type integer, expected string",
             "zal.toml:10:1: unknown key `poll_intervall_ms` in [spool]; did you mean `poll_interval_ms`?",
             "zal.toml:15:2: `path` in [journal] is missing",
