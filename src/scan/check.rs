@@ -76,13 +76,13 @@ fn range(facts: &Facts) -> Option<ScanError> {
     }
     let expected = format!("depths from {} to {} m", extent.z_min_m, extent.z_max_m);
     let unit = facts.profile.unit;
-    let written = depth / unit.in_metres();
+    let written = depth * unit.per_metre();
     let other = match unit {
         LengthUnit::Metre => LengthUnit::Millimetre,
         LengthUnit::Millimetre => LengthUnit::Metre,
     };
     let stated = format!("a median depth of {written} {} as the profile says", unit.plural());
-    let in_other = written * other.in_metres();
+    let in_other = written / other.per_metre();
     if within(in_other.abs()) {
         let sign = if in_other < 0.0 { ", behind the camera" } else { "" };
         let found = format!("{stated}; it would be plausible in {}{sign}", other.plural());

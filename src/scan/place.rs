@@ -40,12 +40,12 @@ pub(crate) struct Placed {
 impl Placed {
     /// Applies the profile to the points of a file.
     pub(crate) fn new(mut points: Vec<[f32; 3]>, profile: &SensorProfile) -> Self {
-        let scale = profile.unit.in_metres();
+        let per_metre = profile.unit.per_metre();
         let depth = profile.axes.depth_index();
         let mut states = Vec::with_capacity(points.len());
         for point in &mut points {
             let written = *point;
-            *point = profile.axes.apply(written).map(|c| c * scale);
+            *point = profile.axes.apply(written).map(|c| c / per_metre);
             states.push(state(written, *point, profile, depth));
         }
         Self { points, states }

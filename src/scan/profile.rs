@@ -34,12 +34,12 @@ pub enum LengthUnit {
 }
 
 impl LengthUnit {
-    /// Metres in one unit.
+    /// Units in a metre. Dividing by it rounds once; 0.001 itself would be rounded already.
     #[must_use]
-    pub const fn in_metres(self) -> f32 {
+    pub const fn per_metre(self) -> f32 {
         match self {
             Self::Metre => 1.0,
-            Self::Millimetre => 0.001,
+            Self::Millimetre => 1000.0,
         }
     }
 
