@@ -54,7 +54,8 @@ pub fn load(
             }
             Err(EngineError::Contract(error)) => return Err(error.into()),
             Err(EngineError::Failed { message, .. }) => {
-                reasons.push(format!("{}: {message}", provider.name()))
+                let note = if *provider == Provider::Cpu { runtime.cpu_note() } else { "" };
+                reasons.push(format!("{}: {message}{note}", provider.name()));
             }
             Err(error) => reasons.push(format!("{}: {error}", provider.name())),
         }
