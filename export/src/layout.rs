@@ -9,6 +9,8 @@
 //! xyz is a TIFF of `height x width x 3` f32 in metres, (0, 0, 0) where nothing was measured;
 //! gt is an 8-bit PNG, 0 = good. The walker opens no picture: it gives paths.
 
+#![cfg_attr(not(test), allow(dead_code, reason = "the walker is for the commands that read data sets"))]
+
 use std::fs;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
@@ -32,9 +34,6 @@ pub enum Split {
 }
 
 impl Split {
-    /// All splits.
-    pub const ALL: [Self; 3] = [Self::Train, Self::Validation, Self::Test];
-
     /// Name of the folder.
     pub const fn name(self) -> &'static str {
         match self {
@@ -192,4 +191,79 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut paths = read().with_context(|| format!("cannot read the folder {}", folder.display()))?;
     paths.sort();
     Ok(paths)
+}
+
+#[cfg(test)]
+mod tests {
+    use tiff::decoder::{Decoder, DecodingResult};
+    use zal::synth::{Defect, Family, SynthParams, generate};
+
+    use super::*;
+
+    fn made(defect: Option<Defect>) -> SynthScan {
+        generate(&SynthParams { defect, height: 48, width: 64, ..SynthParams::new(Family::Ring, 3) })
+    }
+
+    #[test]
+    fn what_is_written_is_walked() {
+        let root = tempfile::tempdir().expect("a folder");
+        let class = root.path().join("ring");
+        write_camera(&class, 48, 64).expect("the camera is written");
+        write_scan(&class, Split::Train, "good", 0, &made(None)).expect("written");
+        write_scan(&class, Split::Test, "hole", 0, &made(Some(Defect::Hole))).expect("written");
+        write_scan(&class, Split::Test, "good", 0, &made(None)).expect("written");
+
+        assert_eq!(classes(root.path()).expect("a class"), std::slice::from_ref(&class));
+        assert_eq!(entries(&class, Split::Validation).expect("none"), []);
+        let train = entries(&class, Split::Train).expect("one");
+        assert_eq!((train.len(), train[0].gt.as_ref()), (1, None));
+        let test = entries(&class, Split::Test).expect("two");
+        let defects: Vec<&str> = test.iter().map(|e| e.defect.as_str()).collect();
+        assert_eq!(defects, ["good", "hole"]);
+        assert_eq!(test[1].gt, Some(class.join("test/hole/gt/000.png")));
+        assert!(test[1].xyz.ends_with("test/hole/xyz/000.tiff"));
+    }
+
+    #[test]
+    fn points_survive_the_tiff() {
+        let scan = made(None);
+        let bytes = encode_xyz(&scan.scan.cloud).expect("encoded");
+        let mut decoder = Decoder::new(Cursor::new(bytes)).expect("a tiff");
+        assert_eq!(decoder.dimensions().expect("a size"), (64, 48));
+        let DecodingResult::F32(values) = decoder.read_image().expect("an image") else { panic!("not f32") };
+        assert_eq!(values, scan.scan.cloud.points().as_flattened());
+    }
+
+    #[test]
+    fn the_calibration_file_names_the_camera_of_the_points() {
+        let root = tempfile::tempdir().expect("a folder");
+        write_camera(root.path(), 48, 64).expect("written");
+        let text =
+            fs::read_to_string(root.path().join("calibration/camera_parameters.json")).expect("a file");
+        let camera: serde_json::Value = serde_json::from_str(&text).expect("json");
+        let number = |key: &str| camera[key].as_f64().expect("a number");
+        let (focal, cx, cy) = (number("focus") / number("sx"), number("cx"), number("cy"));
+        let cloud = made(None).scan.cloud;
+        for index in cloud.valid_indices() {
+            let [x, y, z] = cloud.points()[index].map(f64::from);
+            let [row, column] = [index / 64, index % 64].map(|i| f64::from(u8::try_from(i).expect("small")));
+            assert!((x / z * focal + cx - column).abs() < 1e-3 && (y / z * focal + cy - row).abs() < 1e-3);
+        }
+    }
+
+    #[test]
+    fn a_folder_in_use_and_a_scan_without_its_mask_are_refused() {
+        let root = tempfile::tempdir().expect("a folder");
+        let class = root.path().join("ring");
+        create_root(root.path()).expect("empty is fine");
+        write_scan(&class, Split::Test, "good", 0, &made(None)).expect("written");
+        let refused = create_root(root.path()).expect_err("no longer empty").to_string();
+        assert!(refused.contains("not empty"), "{refused}");
+
+        fs::remove_file(class.join("test/good/gt/000.png")).expect("removed");
+        let refused = entries(&class, Split::Test).expect_err("the mask is gone").to_string();
+        assert!(refused.contains("gt/000.png"), "{refused}");
+        let refused = classes(&class).expect_err("a class is no root").to_string();
+        assert!(refused.contains("train/good/xyz"), "{refused}");
+    }
 }

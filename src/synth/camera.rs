@@ -13,6 +13,10 @@ const NOMINAL_DISTANCE_MM: f32 = 550.0;
 const FIELD_OF_VIEW_MM: f32 = 170.0;
 /// The shorter side sees at least this, so that a part fits into a long image, mm.
 const SHORT_VIEW_MM: f32 = 118.0;
+/// Rise over distance from which on a ray counts as steep: the projector's are, the lamp's not.
+const STEEP_RISE: f32 = 3.5;
+/// Longest step of a ray on its way down, mm.
+const LONGEST_STEP_MM: f32 = 6.0;
 /// Distance from camera to projector, mm: it stands to the left.
 const BASELINE_MM: f32 = 120.0;
 
@@ -94,7 +98,7 @@ impl Camera {
         let at = |t: f32| [0, 1, 2].map(|i| self.eye[i] + t * direction[i]);
         let ground = self.eye[2] / -direction[2];
         let [x, y, _] = at(ground);
-        let top = relief.ceiling(x, y);
+        let [top, _] = relief.ceilings(x, y);
         let start = (self.eye[2] - top) / -direction[2];
         let depth = if top > 0.0 { first_crossing(relief, &at, start, ground) } else { ground };
         let length = dot(direction, direction).sqrt();
@@ -120,13 +124,16 @@ fn first_crossing(relief: &Relief, at: &impl Fn(f32) -> [f32; 3], start: f32, gr
         let [x, y, height] = at(t);
         height > relief.height(x, y)
     };
-    let ([ax, ay, _], [bx, by, _]) = (at(start), at(ground));
-    let sideways = (ax - bx).hypot(ay - by) / relief.cell;
-    let step = (ground - start) / (sideways.ceil() + 3.0);
-    let (mut near, mut far) = (start, (start + step).min(ground));
-    while far < ground && above(far) {
+    let ([ax, ay, _], [bx, by, _]) = (at(ground - 1.0), at(ground));
+    // The steps are counted from the ground, so that one place is found in one way whatever
+    // else, higher or lower, stands near it.
+    let step = (relief.cell / (ax - bx).hypot(ay - by).max(1e-6)).min(LONGEST_STEP_MM);
+    let mut steps = ((ground - start) / step).ceil();
+    let (mut near, mut far) = (ground - steps * step, ground - (steps - 1.0) * step);
+    while steps > 1.0 && above(far) {
+        steps -= 1.0;
         near = far;
-        far = (far + step).min(ground);
+        far = ground - (steps - 1.0) * step;
     }
     for _ in 0..9 {
         let middle = 0.5 * (near + far);
@@ -143,9 +150,10 @@ fn first_crossing(relief: &Relief, at: &impl Fn(f32) -> [f32; 3], start: f32, gr
 /// of the angle over which a source fades behind an edge.
 pub(super) fn light_reaching(relief: &Relief, from: [f32; 3], towards: [f32; 3], softness: f32) -> f32 {
     let [x, y, height] = from;
-    let top = relief.ceiling(x, y);
+    let [steep, slanting] = relief.ceilings(x, y);
     let flat = towards[0].hypot(towards[1]).max(1e-3);
-    let (step, rise) = (1.5 * relief.cell, towards[2] / flat);
+    let (mut step, rise) = (1.5 * relief.cell, towards[2] / flat);
+    let top = if rise > STEEP_RISE { steep } else { slanting };
     let direction = [towards[0] / flat, towards[1] / flat];
     let (mut clearance, mut walked) = (1.0_f32, step);
     while height + walked * rise < top && clearance > 0.0 {
@@ -153,6 +161,8 @@ pub(super) fn light_reaching(relief: &Relief, from: [f32; 3], towards: [f32; 3],
         // The lift keeps a slope from shading itself through the grid's own roughness.
         let gap = height + walked * rise + 0.15 - over;
         clearance = clearance.min(0.5 + gap / (walked * softness));
+        // Far edges throw blurred shadows, which longer steps still find.
+        step *= 1.12;
         walked += step;
     }
     smooth_step(0.0, 1.0, clearance)

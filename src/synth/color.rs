@@ -6,7 +6,7 @@
 
 use super::camera::{dot, light_reaching, unit};
 use super::draw::Draw;
-use super::noise::{fractal, mix_color, scale_color, value};
+use super::noise::{fractal, mix, mix_color, scale_color, smooth_step, value};
 use super::relief::Relief;
 
 /// Lamp, table and colour camera of a session.
@@ -20,6 +20,9 @@ pub(super) struct Studio {
     gain: [f32; 3],
 }
 
+/// From this gloss on a skin mirrors like metal.
+const METAL_GLOSS: f32 = 0.36;
+
 /// Colours of tables in linear light.
 const TABLES: [[f32; 3]; 4] =
     [[0.15, 0.155, 0.165], [0.25, 0.25, 0.245], [0.11, 0.16, 0.145], [0.20, 0.185, 0.16]];
@@ -27,7 +30,8 @@ const TABLES: [[f32; 3]; 4] =
 impl Studio {
     /// The station's lamp and table; brightness and white balance drift between sessions.
     pub(super) fn set_up(station: &mut Draw, session: &mut Draw) -> Self {
-        let lamp = unit([-0.42 + session.range(-0.06, 0.06), -0.46 + session.range(-0.06, 0.06), 0.8]);
+        let mut sway = || session.range(-0.05, 0.05);
+        let lamp = unit([-0.33 + sway(), -0.40 + sway(), 0.85]);
         let brightness = session.range(0.8, 1.2);
         let gain = [(); 3].map(|()| brightness * session.range(0.97, 1.03));
         let weave = if station.chance(0.5) { 0.05 } else { 0.0 };
@@ -58,10 +62,12 @@ impl Studio {
         let sky = 0.5 + 0.5 * normal[2];
         let halfway = unit([0, 1, 2].map(|i| self.lamp[i] + to_eye[i]));
         let shine = dot(normal, halfway).max(0.0);
-        let highlight =
-            gloss * lit * (0.5 * shine.powi(40) + 0.12 * shine.powi(8)) + 0.1 * gloss * normal[2].powi(30);
-        let light = 0.5 * sky * open + 1.05 * diffuse * lit;
-        [0, 1, 2].map(|c| levels(self.gain[c] * (albedo[c] * light + 0.6 * highlight * open)))
+        let highlight = gloss * lit * (0.35 * shine.powi(60) + 0.08 * shine.powi(10));
+        let light = 0.56 * sky * open + 0.95 * diffuse * lit;
+        let metal = smooth_step(METAL_GLOSS, METAL_GLOSS + 0.03, gloss);
+        let mirrored = open * (0.25 + 0.75 * lit) * surroundings(normal, to_eye);
+        let body = mix(light, 0.35 * light + mirrored, metal);
+        [0, 1, 2].map(|c| levels(self.gain[c] * (albedo[c] * body + highlight * open)))
     }
 
     /// Colour of the bare table.
@@ -72,6 +78,17 @@ impl Studio {
         let worn = mix_color(self.table, [0.3, 0.3, 0.29], (0.06 + grain).clamp(0.0, 1.0));
         scale_color(worn, 1.0 + grain + weave)
     }
+}
+
+/// Light that a mirror with this normal sends to the eye: a bright panel over the station, the
+/// lamp's frame, dark walls.
+fn surroundings(normal: [f32; 3], to_eye: [f32; 3]) -> f32 {
+    let along = 2.0 * dot(normal, to_eye);
+    let [x, y, up] = [0, 1, 2].map(|i| along * normal[i] - to_eye[i]);
+    let panel = smooth_step(0.45, 0.95, up - 0.25 * (x + y));
+    let frame = smooth_step(0.10, 0.03, (x + y + 0.55).abs());
+    let floor = smooth_step(0.1, -0.6, up);
+    0.16 + 0.85 * panel + 0.35 * frame + 0.12 * floor
 }
 
 /// Linear light to levels.

@@ -21,6 +21,8 @@ pub(super) struct Pixel {
     pub(super) measured: f32,
     /// Levels 0..255.
     pub(super) color: [f32; 3],
+    /// Colour of the skin itself, whatever light falls on it, 0..1; 0 on the table.
+    pub(super) skin: [f32; 3],
 }
 
 /// A picture without noise, row-major `[height * width]`.
@@ -85,7 +87,8 @@ fn see(relief: &Relief, camera: &Camera, studio: &Studio, u: usize, v: usize) ->
     let color = studio.shade(relief, hit.position, normal, hit.to_eye);
     // Little light comes back from black rubber, and none but the highlight from a mirror.
     let bright = smooth_step(4.0, 60.0, color[1]) * (1.0 - 0.5 * smooth_step(246.0, 254.0, color[1]));
-    Pixel { depth: hit.depth, measured: seen * lit * reached * (0.7 + 0.3 * bright), color }
+    let ([r, g, b, _], _) = relief.skin(x, y);
+    Pixel { depth: hit.depth, measured: seen * lit * reached * (0.7 + 0.3 * bright), color, skin: [r, g, b] }
 }
 
 /// Lowers the probability beside steps in depth.
@@ -113,8 +116,14 @@ fn blur_color(pixels: &[Pixel], width: usize) -> Vec<Pixel> {
         Pixel { color, ..from[index] }
     };
     let count = pixels.len();
-    let rows =
-        |i: usize| along(pixels, i, (i % width > 0).then(|| i - 1), ((i + 1) % width > 0).then_some(i + 1));
+    let rows = |i: usize| {
+        along(
+            pixels,
+            i,
+            (!i.is_multiple_of(width)).then(|| i - 1),
+            (!(i + 1).is_multiple_of(width)).then_some(i + 1),
+        )
+    };
     let across: Vec<Pixel> = (0..count).map(rows).collect();
     let columns =
         |i: usize| along(&across, i, i.checked_sub(width), (i + width < count).then_some(i + width));

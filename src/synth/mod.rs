@@ -9,6 +9,7 @@
 //! Coordinates inside this module are millimetres, as drawings are; scans are in metres.
 //! What this does not do: undercuts (a part is a height field) and interreflection.
 
+mod alteration;
 mod camera;
 mod color;
 mod defects;
@@ -37,10 +38,6 @@ use self::sensor::Sensor;
 use crate::cloud::OrganizedCloud;
 use crate::scan::{ColorImage, Scan};
 
-/// Change of depth that counts as altered: about twice the sensor's noise, mm.
-const ALTERED_DEPTH_MM: f32 = 0.12;
-/// Change of a colour level that counts as altered: about five times the colour noise.
-const ALTERED_LEVELS: f32 = 9.0;
 /// Smallest altered area of a defect that is taken without another try: two thirds of a patch.
 const ALTERED_AREA_MM2: f32 = 7.0;
 /// Times a defect is placed before the largest result is taken.
@@ -135,45 +132,39 @@ impl Bench {
     /// Puts the defect into the frame and gives its mask. Placements that hardly show (behind
     /// an edge, in a shadow) are tried again.
     fn spoil(&self, params: &SynthParams, defect: Defect, relief: &Relief, frame: &mut Frame) -> Vec<u8> {
-        let pixel_mm =
-            field_of_view(params.height, params.width) / noise::coordinate(params.height.max(params.width));
-        let mut best: (usize, Vec<Pixel>) = (0, frame.pixels.clone());
+        let pixel_mm = pixel_mm(params);
+        let index = params.family.index() << 8 | u64::from(defect.code());
+        let mut best: (usize, Vec<Pixel>, Vec<bool>) = (0, Vec::new(), vec![false; frame.pixels.len()]);
         for attempt in 0..PLACEMENTS {
-            let draw = &mut Draw::new([
-                7 + attempt,
-                params.family.index() << 8 | u64::from(defect.code()),
-                params.variant,
-                params.seed,
-            ]);
+            let draw = &mut Draw::new([7 + attempt, index, params.variant, params.seed]);
             let mut flaw = Flaw::draw(defect, params.family, draw);
             self.scene.place(&mut flaw, relief, draw);
             let around = (flaw.centre, flaw.reach());
             let mut flawed = relief.clone();
             flawed.bake(around.0, around.1, |x, y| self.scene.sample_flawed(&flaw, x, y));
             let seen = frame.render_near(&flawed, &self.camera, &self.studio, around).pixels;
-            let count = seen.iter().zip(&frame.pixels).filter(|(new, old)| is_altered(new, old)).count();
+            let altered = alteration::altered(&seen, &frame.pixels, params.width, pixel_mm);
+            let count = altered.iter().filter(|a| **a).count();
             if count > best.0 {
-                best = (count, seen);
+                best = (count, seen, altered);
             }
             if noise::coordinate(best.0) * pixel_mm * pixel_mm > ALTERED_AREA_MM2 {
                 break;
             }
         }
-        let merge = |(old, new): (&mut Pixel, Pixel)| {
-            let altered = is_altered(&new, old);
-            if altered {
-                *old = new;
-            }
-            if altered { defect.code() } else { 0 }
-        };
-        frame.pixels.iter_mut().zip(best.1).map(merge).collect()
+        let (_, seen, altered) = best;
+        for ((old, new), _) in
+            frame.pixels.iter_mut().zip(seen).zip(&altered).filter(|(_, altered)| **altered)
+        {
+            *old = new;
+        }
+        altered.into_iter().map(|altered| if altered { defect.code() } else { 0 }).collect()
     }
 }
 
-/// Whether a defect changed what the sensor sees at a pixel.
-fn is_altered(new: &Pixel, old: &Pixel) -> bool {
-    let recolored = new.color.iter().zip(old.color).any(|(a, b)| (a - b).abs() > ALTERED_LEVELS);
-    recolored || (new.depth - old.depth).abs() > ALTERED_DEPTH_MM || (new.measured - old.measured).abs() > 0.5
+/// Side of a pixel on the table at the nominal distance, mm.
+fn pixel_mm(params: &SynthParams) -> f32 {
+    field_of_view(params.height, params.width) / noise::coordinate(params.height.max(params.width))
 }
 
 #[cfg(test)]

@@ -11,10 +11,18 @@ pub(super) const fn coordinate(index: usize) -> f32 {
     index as f32
 }
 
-/// Largest integer at or below `value`, saturating.
+/// Largest integer at or below `value`, saturating. Without `f32::floor`, which is a call into
+/// the C library where the processor is not known to have the instruction.
 #[expect(clippy::cast_possible_truncation, reason = "float casts saturate, which is what is wanted")]
 pub(super) fn floor(value: f32) -> i32 {
-    value.floor() as i32
+    let towards_zero = value as i32;
+    if whole(towards_zero) > value { towards_zero.saturating_sub(1) } else { towards_zero }
+}
+
+/// An integer as a float; exact for lattice coordinates.
+#[expect(clippy::cast_precision_loss, reason = "lattices are far smaller than 2^24")]
+const fn whole(value: i32) -> f32 {
+    value as f32
 }
 
 /// 32 well-mixed bits of a lattice point: two rounds of multiply and xor-shift.
@@ -58,7 +66,7 @@ pub(super) fn scale_color(color: [f32; 3], factor: f32) -> [f32; 3] {
 pub(super) fn value(seed: u32, x: f32, y: f32) -> f32 {
     let (column, row) = (floor(x), floor(y));
     let ease = |f: f32| f * f * (3.0 - 2.0 * f);
-    let (fx, fy) = (ease(x - x.floor()), ease(y - y.floor()));
+    let (fx, fy) = (ease(x - whole(column)), ease(y - whole(row)));
     let at = |dx, dy| lattice(seed, column.wrapping_add(dx), row.wrapping_add(dy));
     mix(mix(at(0, 0), at(1, 0), fx), mix(at(0, 1), at(1, 1), fx), fy)
 }
@@ -79,7 +87,7 @@ pub(super) fn fractal(seed: u32, x: f32, y: f32, octaves: u32) -> f32 {
 
 /// Triangle wave of period 1 in -1..1, 1 at whole numbers.
 pub(super) fn triangle(phase: f32) -> f32 {
-    4.0 * (phase - phase.floor() - 0.5).abs() - 1.0
+    4.0 * (phase - whole(floor(phase)) - 0.5).abs() - 1.0
 }
 
 #[cfg(test)]

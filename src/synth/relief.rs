@@ -11,8 +11,10 @@ use super::parts::Sample;
 
 /// Cells a ceiling block has a side.
 const BLOCK: usize = 16;
-/// Blocks by which a ceiling looks around: further than any ray or shadow walks sideways.
-const REACH: usize = 4;
+/// Distance over which a ceiling looks around for a ray between table and camera or projector, mm.
+const STEEP_REACH_MM: f32 = 16.0;
+/// The same for the slanting light of the lamp, mm.
+const SLANTING_REACH_MM: f32 = 38.0;
 
 /// Heights and skins on a grid.
 #[derive(Debug, Clone)]
@@ -28,8 +30,8 @@ pub(super) struct Relief {
     gloss: Vec<f32>,
     /// Heights blurred over about 4 mm: what shades a point from around.
     surround: Vec<f32>,
-    /// Largest height around each block.
-    ceilings: Vec<f32>,
+    /// Largest height around each block, for steep and for slanting rays.
+    ceilings: Vec<[f32; 2]>,
 }
 
 impl Relief {
@@ -50,7 +52,7 @@ impl Relief {
             skins: vec![[0.0; 4]; count],
             gloss: vec![0.0; count],
             surround: vec![0.0; count],
-            ceilings: vec![0.0; blocks],
+            ceilings: vec![[0.0; 2]; blocks],
         }
     }
 
@@ -102,7 +104,7 @@ impl Relief {
     }
 
     /// The largest height of each block and its surroundings.
-    fn raise_ceilings(&self) -> Vec<f32> {
+    fn raise_ceilings(&self) -> Vec<[f32; 2]> {
         let (down, right) = (self.rows.div_ceil(BLOCK), self.columns.div_ceil(BLOCK));
         let mut own = vec![0.0_f32; down * right];
         for (row, heights) in self.heights.chunks(self.columns).enumerate() {
@@ -111,12 +113,18 @@ impl Relief {
                 *top = part.iter().copied().fold(*top, f32::max);
             }
         }
-        let near = |row: usize, column: usize| {
-            let rows = row.saturating_sub(REACH)..(row + REACH + 1).min(down);
-            let columns = column.saturating_sub(REACH)..(column + REACH + 1).min(right);
+        let blocks = |reach_mm: f32| {
+            usize::try_from(floor(reach_mm / (self.cell * coordinate(BLOCK)))).unwrap_or(0) + 1
+        };
+        let near = |row: usize, column: usize, reach: usize| {
+            let rows = row.saturating_sub(reach)..(row + reach + 1).min(down);
+            let columns = column.saturating_sub(reach)..(column + reach + 1).min(right);
             rows.flat_map(|r| &own[r * right..][columns.clone()]).copied().fold(0.0, f32::max)
         };
-        (0..down * right).map(|index| near(index / right, index % right)).collect()
+        let reaches = [STEEP_REACH_MM, SLANTING_REACH_MM].map(blocks);
+        (0..down * right)
+            .map(|index| reaches.map(|reach| near(index / right, index % right, reach)))
+            .collect()
     }
 
     /// Indices and weights of the four cells around a place, clamped to the grid.
@@ -154,8 +162,8 @@ impl Relief {
         [dx / span, dy / span]
     }
 
-    /// No height within ray's reach of the place exceeds this.
-    pub(super) fn ceiling(&self, x: f32, y: f32) -> f32 {
+    /// No height around the place exceeds these: as far as a steep ray reaches, and a slanting one.
+    pub(super) fn ceilings(&self, x: f32, y: f32) -> [f32; 2] {
         let (corners, ..) = self.corners(x, y);
         let (row, column) = (corners[0] / self.columns / BLOCK, corners[0] % self.columns / BLOCK);
         self.ceilings[row * self.columns.div_ceil(BLOCK) + column]
@@ -164,8 +172,9 @@ impl Relief {
 
 /// Cell before a coordinate and the share of the way to the next one.
 fn place(value: f32, cell: f32, count: usize) -> (usize, f32) {
-    let position = (value / cell + 0.5 * coordinate(count - 1)).clamp(0.0, coordinate(count - 2));
-    let index = usize::try_from(floor(position)).unwrap_or(0);
+    let position = (value / cell + 0.5 * coordinate(count - 1)).clamp(0.0, coordinate(count) - 1.01);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to the grid")]
+    let index = position as usize;
     (index, position - coordinate(index))
 }
 
@@ -180,9 +189,9 @@ fn blur_rows(values: &[f32], columns: usize, radius: usize) -> Vec<f32> {
     let mut blurred = vec![0.0; values.len()];
     for (row, out) in values.chunks(columns).zip(blurred.chunks_mut(columns)) {
         let mut sum: f32 = row.iter().take(radius).sum();
-        for column in 0..columns {
+        for (column, mean) in out.iter_mut().enumerate() {
             sum += row.get(column + radius).copied().unwrap_or(0.0);
-            out[column] = sum * share;
+            *mean = sum * share;
             sum -= column.checked_sub(radius).map_or(0.0, |first| row[first]);
         }
     }
@@ -222,9 +231,9 @@ mod tests {
     fn ceilings_bound_the_heights_around() {
         let mut relief = Relief::table(100, 160, 196.0);
         relief.bake([0.0; 2], 40.0, slab);
-        assert!(relief.ceiling(-5.0, 0.0) >= 5.0);
+        assert!(relief.ceilings(-5.0, 0.0)[0] >= 5.0);
         for x in [-90.0, -30.0, 5.0, 44.0, 99.0] {
-            assert!(relief.ceiling(x, 1.0) >= relief.height(x, 1.0));
+            assert!(relief.ceilings(x, 1.0)[0] >= relief.height(x, 1.0));
         }
     }
 

@@ -145,3 +145,68 @@ fn parse_size(text: &str) -> Result<[usize; 2], String> {
         _ => Err(wanted()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn args(train: usize, test: usize) -> Args {
+        Args {
+            out: None,
+            families: vec![],
+            train,
+            validation: None,
+            test,
+            seed: 5,
+            size: [48, 40],
+            contact_sheet: None,
+        }
+    }
+
+    #[test]
+    fn a_plan_mixes_good_parts_with_every_fitting_defect() {
+        let jobs = plan(&args(9, 40), Family::Gland);
+        let of = |split| jobs.iter().filter(move |j| j.split == split);
+        assert_eq!((of(Split::Train).count(), of(Split::Validation).count()), (9, 2));
+        let good = of(Split::Test).filter(|j| j.params.defect.is_none()).count();
+        let kinds: BTreeSet<Defect> = of(Split::Test).filter_map(|j| j.params.defect).collect();
+        assert_eq!((good, kinds.len()), (10, 11));
+        let seeds: BTreeSet<u64> = jobs.iter().map(|j| j.params.seed).collect();
+        assert_eq!(seeds.len(), jobs.len(), "no piece is in two splits");
+        let names: BTreeSet<_> = jobs.iter().map(|j| (j.split, j.params.defect, j.number)).collect();
+        assert_eq!(names.len(), jobs.len(), "no scan overwrites another");
+    }
+
+    #[test]
+    fn good_and_defective_test_scans_come_from_the_same_sessions() {
+        let jobs = plan(&args(0, 80), Family::Tyre);
+        let sessions = |defective: bool| -> BTreeSet<u64> {
+            jobs.iter().filter(|j| j.params.defect.is_some() == defective).map(|j| j.params.session).collect()
+        };
+        assert_eq!(sessions(true), sessions(false));
+        assert_eq!(sessions(true).len(), 4);
+    }
+
+    #[test]
+    fn sizes_are_read_and_bad_ones_explained() {
+        assert_eq!(parse_size("480x640"), Ok([480, 640]));
+        for bad in ["", "400", "0x4", "4x", "9999x10", "-1x5"] {
+            assert!(parse_size(bad).expect_err("not a size").contains("400x400"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_data_set_is_written_once() {
+        let root = tempfile::tempdir().expect("a folder");
+        let args = Args { families: vec![Family::Ring, Family::Rope], ..args(1, 2) };
+        write_data_set(&args, root.path()).expect("written");
+        let classes = layout::classes(root.path()).expect("classes");
+        assert_eq!(classes.len(), 2);
+        for class in classes {
+            assert_eq!(layout::entries(&class, Split::Test).expect("scans").len(), 2);
+        }
+        assert!(write_data_set(&args, root.path()).expect_err("not empty").to_string().contains("not empty"));
+    }
+}

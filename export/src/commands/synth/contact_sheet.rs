@@ -121,11 +121,11 @@ impl Block {
     }
 }
 
-/// Mean colour, with its lowest two bits dropped: nobody sees them, and the file halves.
+/// Mean colour, with its lowest three bits dropped: nobody sees them, and the file halves.
 fn mean_color(pixels: impl Iterator<Item = [u8; 3]>) -> [u8; 3] {
     let (sum, count) =
         pixels.fold(([0_u32; 3], 0), |(sum, n), p| ([0, 1, 2].map(|c| sum[c] + u32::from(p[c])), n + 1));
-    sum.map(|c| u8::try_from(c / count.max(1)).unwrap_or(255) & 0xfc | 2)
+    sum.map(|c| u8::try_from(c / count.max(1)).unwrap_or(255) & 0xf8 | 4)
 }
 
 /// The colour panel with the mask's outline.
@@ -141,10 +141,15 @@ fn outlined(blocks: &[Block]) -> Vec<[u8; 3]> {
 
 /// The depth panel: lit from the upper left, tinted from blue (table) to yellow (top).
 fn shaded(blocks: &[Block]) -> Vec<[u8; 3]> {
-    let depths: Vec<f32> = blocks.iter().filter_map(|b| b.point).map(|p| p[2]).collect();
-    let far = depths.iter().copied().fold(0.0, f32::max);
-    let near = depths.iter().copied().fold(f32::MAX, f32::min);
-    let at = |row: usize, column: usize| blocks[row * PANEL + column].point;
+    let points = smoothed(blocks);
+    let table = table_depth(&points);
+    let height = |i: usize| {
+        points[i].map_or(0.0, |p| {
+            table[0] + table[1] * fraction(i % PANEL) + table[2] * fraction(i / PANEL) - p[2]
+        })
+    };
+    let top = (0..points.len()).map(height).fold(1e-3, f32::max);
+    let at = |row: usize, column: usize| points[row * PANEL + column];
     (0..PANEL * PANEL)
         .map(|i| {
             let (row, column) = (i / PANEL, i % PANEL);
@@ -158,9 +163,43 @@ fn shaded(blocks: &[Block]) -> Vec<[u8; 3]> {
             let last = PANEL - 1;
             let across = beside(at(row, column.saturating_sub(1)), at(row, (column + 1).min(last)));
             let down = beside(at(row.saturating_sub(1), column), at((row + 1).min(last), column));
-            tint((far - own[2]) / (far - near).max(1e-6), lambert(across, down))
+            tint(height(i) / top, lambert(across, down))
         })
         .collect()
+}
+
+/// Place on a panel, 0..1.
+fn fraction(index: usize) -> f32 {
+    u16::try_from(index).map_or(0.0, f32::from) / u16::try_from(PANEL).map_or(1.0, f32::from)
+}
+
+/// Points averaged with their neighbours across and down: what is left of the noise would
+/// fill the file.
+fn smoothed(blocks: &[Block]) -> Vec<Option<[f32; 3]>> {
+    let mean = |i: usize| {
+        let own = blocks[i].point?;
+        let beside = [i.checked_sub(1), Some(i + 1), i.checked_sub(PANEL), Some(i + PANEL)];
+        let near = beside.into_iter().flatten().filter_map(|j| blocks.get(j)?.point);
+        // Across a step there is nothing to average.
+        let near = near.filter(|p| (p[2] - own[2]).abs() < 6e-4);
+        let (sum, count) = near.fold((own, 1.0), |(sum, n), p| ([0, 1, 2].map(|c| sum[c] + p[c]), n + 1.0));
+        Some(sum.map(|c: f32| c / count))
+    };
+    (0..blocks.len()).map(mean).collect()
+}
+
+/// Depth of the table: at the upper left corner, and its change across and down the panel.
+fn table_depth(points: &[Option<[f32; 3]>]) -> [f32; 3] {
+    const CORNER: usize = 8;
+    let corner = |row: usize, column: usize| {
+        let inside =
+            (0..CORNER * CORNER).filter_map(|i| points[(row + i / CORNER) * PANEL + column + i % CORNER]);
+        let (sum, count) = inside.fold((0.0, 0.0), |(sum, n), p| (sum + p[2], n + 1.0));
+        sum / f32::max(count, 1.0)
+    };
+    let last = PANEL - CORNER;
+    let origin = corner(0, 0);
+    [origin, corner(0, last) - origin, corner(last, 0) - origin]
 }
 
 /// Light on the plane of two steps.
@@ -182,7 +221,7 @@ fn tint(height: f32, light: f32) -> [u8; 3] {
         _ => (STOPS[2], STOPS[3]),
     };
     let share = place - place.floor();
-    [0, 1, 2].map(|c| byte((low[c] + (high[c] - low[c]) * share) * (0.25 + 1.0 * light)) & 0xfc)
+    [0, 1, 2].map(|c| byte((low[c] + (high[c] - low[c]) * share) * (0.25 + 1.0 * light)) & 0xf0 | 8)
 }
 
 /// A level rounded to 8 bits.
