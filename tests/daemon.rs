@@ -16,6 +16,9 @@ use rumqttd::{Broker, Config, ConnectionSettings, RouterConfig, ServerSettings};
 
 /// A real broker on a free port, for the rest of the process.
 fn start_broker() -> SocketAddr {
+    // A port that one test found free must be taken before another test looks.
+    static LOOKING: Mutex<()> = Mutex::new(());
+    let _looking = LOOKING.lock().unwrap();
     let listen = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
     let connections = ConnectionSettings {
         connection_timeout_ms: 5_000,
@@ -67,7 +70,7 @@ fn subscribe_as(broker: SocketAddr, client_id: &str) -> Messages {
                     shared.lock().unwrap().push((leaf, serde_json::from_slice(&publish.payload).unwrap()));
                 }
                 Ok(_) => {}
-                Err(_) => return,
+                Err(error) => return eprintln!("the subscriber ends: {error}"),
             }
         }
     });
@@ -89,8 +92,8 @@ fn a_wrong_configuration_is_refused_with_all_its_problems() {
     assert_eq!(
         err,
         "error: 2 problems in the configuration:\n\
-         zal.toml:21:1: unknown key `false_reject_rat` in [calibration]; did you mean `false_reject_rate`?\n\
-         zal.toml:22:2: unknown key `htttp`; did you mean `http`?\n\
+         zal.toml:22:1: unknown key `false_reject_rat` in [calibration]; did you mean `false_reject_rate`?\n\
+         zal.toml:23:2: unknown key `htttp`; did you mean `http`?\n\
          hint: systemd/zal.toml shows every key; --check only checks\n"
     );
     let (code, _, err) = zal(&["run", "-c", "/nowhere/zal.toml"]);

@@ -33,6 +33,20 @@ pub fn new_session() -> String {
     format!("{:016x}", hasher.finish())
 }
 
+/// An error and its causes in one line, without saying anything twice.
+pub fn words_of(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let words = inner.to_string();
+        if !text.contains(&words) {
+            text = format!("{text}: {words}");
+        }
+        cause = inner.source();
+    }
+    text
+}
+
 /// The clocks now.
 pub fn clock_now() -> ClockBody {
     let synced_file = std::path::Path::new("/run/systemd/timesync");

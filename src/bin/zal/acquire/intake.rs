@@ -13,7 +13,7 @@ use zal::detector::Reason;
 use zal::scan::{Scan, SensorProfile};
 
 use super::{Claim, Spool, Waiting};
-use crate::telemetry::{Metrics, utc_now};
+use crate::telemetry::{Metrics, utc_now, words_of};
 
 /// What wakes the intake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,7 +157,7 @@ impl Intake {
         let scan = catch_unwind(AssertUnwindSafe(|| zal::scan::read(&claim.scan_path, &self.profile)));
         let scan = match scan {
             Ok(Ok(scan)) => Ok(scan),
-            Ok(Err(error)) => Err(Reason { code: "unreadable".into(), text: chain_of(&error) }),
+            Ok(Err(error)) => Err(Reason { code: "unreadable".into(), text: words_of(&error) }),
             Err(_) => Err(Reason {
                 code: "internal_error".into(),
                 text: "the reader failed on this file, which is a bug in zal; please keep the file".into(),
@@ -186,18 +186,4 @@ fn drain(wakes: &Receiver<Wake>, queue_len: &mut usize) -> bool {
         }
         wake != Wake::Stop
     })
-}
-
-/// An error and its causes in one line, without saying anything twice.
-fn chain_of(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let words = inner.to_string();
-        if !text.contains(&words) {
-            text = format!("{text}: {words}");
-        }
-        cause = inner.source();
-    }
-    text
 }

@@ -185,6 +185,7 @@ impl Spool {
         let name = first_scan_in(&folder)?;
         let path = folder.join(&name);
         let scan_path = if path.is_dir() {
+            pair_up(&path);
             first_scan_in(&path).map_or_else(|| path.clone(), |inner| path.join(inner))
         } else {
             path.clone()
@@ -227,6 +228,15 @@ fn first_scan_in(folder: &Path) -> Option<String> {
     names
         .filter(|name| !is_unfinished(name))
         .min_by_key(|name| (is_picture(name), stem_of(name) != "xyz", name.clone()))
+}
+
+/// Gives the colour of a folder the name by which the reader finds it beside its `xyz.tiff`.
+fn pair_up(folder: &Path) {
+    let has_xyz = ["xyz.tiff", "xyz.tif"].iter().any(|name| folder.join(name).exists());
+    if has_xyz && !folder.join("xyz.png").exists() {
+        // Without an rgb.png the scan has no colour, which the detector judges.
+        let _ = fs::rename(folder.join("rgb.png"), folder.join("xyz.png"));
+    }
 }
 
 /// Names that writers use while they write.

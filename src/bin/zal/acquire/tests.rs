@@ -69,6 +69,7 @@ fn a_folder_is_one_part() {
     let claim = spool.claim("part.9", AT).unwrap().unwrap();
     assert_eq!(claim.part_id, "part.9");
     assert!(claim.scan_path.ends_with("part.9/xyz.tiff"));
+    assert!(claim.scan_path.with_extension("png").exists(), "the reader finds the colour");
 }
 
 #[test]

@@ -21,7 +21,7 @@ use crate::config;
 use crate::journal::{Journal, Lane};
 use crate::message::{self, BirthBody, DaemonState, MetricsBody, ResultBody, StateBody, Status, StatusBody};
 use crate::record::{Feed, Identity};
-use crate::telemetry::{Metrics, utc_now};
+use crate::telemetry::{Metrics, utc_now, words_of};
 use connect::{IN_FLIGHT_MAX, Link};
 use lanes::{Lanes, Pick};
 
@@ -92,7 +92,11 @@ impl Publisher {
             if since.elapsed() > PAUSE_MAX {
                 pause = PAUSE_MIN;
             }
-            warn!(error = format!("{error:#}"), broker = self.mqtt.url, "not connected; results are kept");
+            warn!(
+                error = words_of(error.as_ref()),
+                broker = self.mqtt.url,
+                "not connected; results are kept"
+            );
             self.wait(jittered(pause)).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
