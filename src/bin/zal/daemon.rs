@@ -25,7 +25,7 @@ use crate::acquire::intake::{Acquired, Intake, Wake};
 use crate::acquire::{Claim, Spool};
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
-use crate::http;
+use crate::{clock, http};
 use crate::journal::Journal;
 use crate::message::EngineBody;
 use crate::publish::Publisher;
@@ -77,9 +77,10 @@ impl Stopper {
 /// # Errors
 /// When the bundle cannot be loaded or spool, journal or the HTTP port cannot be used.
 pub fn start(config: &Config, bundle: &Bundle) -> Result<Daemon, Failure> {
-    let detector = bundle
+    let mut detector = bundle
         .detector(config.detector.mode, &config.engine_options())
         .map_err(|error| Failure::new(Exit::BadData, error))?;
+    detector.set_clock(clock::monotonic);
     let identity = Arc::new(identity_of(config, bundle, &detector));
     info!(
         session = identity.session,

@@ -10,6 +10,7 @@ mod acquire;
 mod broker;
 mod bundled;
 mod cli;
+mod clock;
 mod commands;
 mod config;
 mod daemon;

@@ -180,7 +180,7 @@ impl Recorder {
         if !self.evidence.overlays {
             return None;
         }
-        let image = pictures::overlay(scan, &judged.detection)?;
+        let image = zal::picture::overlay(scan, &judged.detection)?;
         let name = format!("{}.png", judged.claim.id);
         pictures::write_png(&dir.join(&name), &image)
             .inspect_err(|error| warn!(%error, name, "no overlay written"))
