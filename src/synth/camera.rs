@@ -190,7 +190,7 @@ mod tests {
     use super::*;
 
     fn camera() -> Camera {
-        let mut draw = || Draw::new([9; 4]);
+        let draw = || Draw::new([9; 4]);
         Camera::mount(Intrinsics::new(120, 160), &mut draw(), &mut draw())
     }
 

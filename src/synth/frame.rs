@@ -78,7 +78,8 @@ impl Frame {
 fn see(relief: &Relief, camera: &Camera, studio: &Studio, u: usize, v: usize) -> Pixel {
     let hit = camera.look(relief, u, v);
     let [x, y, _] = hit.position;
-    let [dx, dy] = relief.slope(x, y);
+    let bare = relief.ceilings(x, y)[1] <= 0.0;
+    let [dx, dy] = if bare { [0.0; 2] } else { relief.slope(x, y) };
     let normal = unit([-dx, -dy, 1.0]);
     let to_projector = camera.to_projector(hit.position);
     let seen = smooth_step(0.16, 0.34, dot(normal, hit.to_eye));

@@ -23,6 +23,8 @@ pub(super) struct Relief {
     rows: usize,
     /// Side of a cell, mm.
     pub(super) cell: f32,
+    /// Cells in a mm.
+    per_mm: f32,
     /// Heights, `[rows * columns]`, 0 on the table.
     heights: Vec<f32>,
     /// Colour times coverage, and coverage (0 on the table), `[rows * columns]`.
@@ -48,6 +50,7 @@ impl Relief {
             columns,
             rows,
             cell,
+            per_mm: 1.0 / cell,
             heights: vec![0.0; count],
             skins: vec![[0.0; 4]; count],
             gloss: vec![0.0; count],
@@ -128,14 +131,16 @@ impl Relief {
     }
 
     /// Indices and weights of the four cells around a place, clamped to the grid.
+    #[inline]
     fn corners(&self, x: f32, y: f32) -> ([usize; 4], f32, f32) {
-        let (along, fx) = place(x, self.cell, self.columns);
-        let (down, fy) = place(y, self.cell, self.rows);
+        let (along, fx) = place(x * self.per_mm, self.columns);
+        let (down, fy) = place(y * self.per_mm, self.rows);
         let first = down * self.columns + along;
         ([first, first + 1, first + self.columns, first + self.columns + 1], fx, fy)
     }
 
     /// Height over the table, mm.
+    #[inline]
     pub(super) fn height(&self, x: f32, y: f32) -> f32 {
         let (corners, fx, fy) = self.corners(x, y);
         blend(corners.map(|c| self.heights[c]), fx, fy)
@@ -170,9 +175,10 @@ impl Relief {
     }
 }
 
-/// Cell before a coordinate and the share of the way to the next one.
-fn place(value: f32, cell: f32, count: usize) -> (usize, f32) {
-    let position = (value / cell + 0.5 * coordinate(count - 1)).clamp(0.0, coordinate(count) - 1.01);
+/// Cell before a place, counted in cells from the middle, and the share of the way to the next one.
+#[inline]
+fn place(cells: f32, count: usize) -> (usize, f32) {
+    let position = (cells + 0.5 * coordinate(count - 1)).clamp(0.0, coordinate(count) - 1.01);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to the grid")]
     let index = position as usize;
     (index, position - coordinate(index))

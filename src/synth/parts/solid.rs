@@ -78,7 +78,7 @@ pub(crate) struct Tuber {
 
 impl Tuber {
     pub(super) fn new(draws: &mut Draws) -> Self {
-        let skins = [[0.42, 0.27, 0.12], [0.50, 0.36, 0.17], [0.34, 0.12, 0.08]];
+        let skins = [[0.42, 0.27, 0.12], [0.50, 0.36, 0.17], [0.36, 0.18, 0.11]];
         let base = draws.product.pick(&skins);
         let finish = Finish::plain(&mut draws.product, base, 0.06).with_surface(Surface::Rough);
         let piece = &mut draws.piece;

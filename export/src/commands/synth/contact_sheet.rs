@@ -32,20 +32,20 @@ const OUTLINE: [u8; 3] = [255, 40, 200];
 
 /// Pieces on the sheet: two products of each family, chosen so that all kinds of surface are
 /// seen, then each defect on a family that it fits.
-const GOOD: [[u64; 2]; 10] = [[0, 1], [0, 1], [0, 1], [0, 1], [0, 1], [0, 1], [0, 1], [0, 1], [0, 1], [0, 1]];
+const GOOD: [[u64; 2]; 10] = [[3, 5], [2, 7], [6, 7], [0, 7], [1, 9], [5, 8], [1, 6], [0, 2], [1, 4], [0, 5]];
 const FLAWED: [(Defect, Family, u64, u64); 12] = [
-    (Defect::Bump, Family::Ring, 0, 1),
-    (Defect::Dent, Family::Cone, 0, 1),
-    (Defect::Hole, Family::Tuber, 0, 1),
-    (Defect::Crack, Family::Block, 0, 1),
-    (Defect::Scratch, Family::Ball, 0, 1),
-    (Defect::Cut, Family::Tyre, 0, 1),
-    (Defect::Bend, Family::Rod, 0, 1),
-    (Defect::MissingPiece, Family::Disc, 0, 1),
-    (Defect::MissingThread, Family::Gland, 0, 1),
-    (Defect::ForeignParticle, Family::Rope, 0, 1),
-    (Defect::Stain, Family::Ring, 1, 1),
-    (Defect::ForeignParticle, Family::Block, 1, 3),
+    (Defect::Bump, Family::Ring, 9, 8),
+    (Defect::Dent, Family::Ball, 6, 9),
+    (Defect::Hole, Family::Tuber, 5, 8),
+    (Defect::Crack, Family::Block, 3, 3),
+    (Defect::Scratch, Family::Disc, 7, 4),
+    (Defect::Cut, Family::Tyre, 5, 7),
+    (Defect::Bend, Family::Rod, 9, 5),
+    (Defect::MissingPiece, Family::Disc, 1, 6),
+    (Defect::MissingThread, Family::Gland, 2, 6),
+    (Defect::ForeignParticle, Family::Rope, 3, 8),
+    (Defect::ForeignParticle, Family::Block, 6, 2),
+    (Defect::Stain, Family::Cone, 9, 9),
 ];
 
 /// Draws the sheet and encodes it as PNG.
@@ -180,8 +180,9 @@ fn smoothed(blocks: &[Block]) -> Vec<Option<[f32; 3]>> {
         let own = blocks[i].point?;
         let beside = [i.checked_sub(1), Some(i + 1), i.checked_sub(PANEL), Some(i + PANEL)];
         let near = beside.into_iter().flatten().filter_map(|j| blocks.get(j)?.point);
-        // Across a step there is nothing to average.
-        let near = near.filter(|p| (p[2] - own[2]).abs() < 6e-4);
+        // Across a step, or from the end of one row to the start of the next, there is nothing
+        // to average.
+        let near = near.filter(|p| (p[2] - own[2]).abs() < 6e-4 && (p[0] - own[0]).abs() < 3e-3);
         let (sum, count) = near.fold((own, 1.0), |(sum, n), p| ([0, 1, 2].map(|c| sum[c] + p[c]), n + 1.0));
         Some(sum.map(|c: f32| c / count))
     };
