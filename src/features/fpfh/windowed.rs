@@ -19,7 +19,8 @@ use crate::neighbors::window::lane_at;
 use crate::neighbors::{NeighborList, PointTree};
 use crate::normals::{Compact, Surface};
 
-/// The SPFH rows of an image, `stride` per image row.
+/// The SPFH rows of an image, `stride` per image row, and [`LANES`] rows before and after:
+/// a block's outer lanes may look past the image (and find no members there).
 struct SpfhImage {
     rows: Vec<SpfhRow>,
     stride: usize,
@@ -55,7 +56,7 @@ pub(super) fn describe(surface: &Surface, params: &FpfhParams) -> Array2<f32> {
 /// Place in the SPFH image of a place of the grid.
 fn image_place(grid: &PaddedGrid, image: &SpfhImage, at: usize) -> usize {
     let (row, column) = (at / grid.stride() - grid.margin(), at % grid.stride() - grid.margin());
-    row * image.stride + column
+    LANES + row * image.stride + column
 }
 
 /// Neighbours, by kd-tree, of the points that no window could prove: (index, list).
@@ -77,10 +78,9 @@ fn unresolved_lists(surface: &Surface, params: &FpfhParams) -> Option<(Compact, 
 fn spfh_image(surface: &Surface, rule: FinishingRule) -> SpfhImage {
     let grid = surface.grid();
     let stride = grid.width().next_multiple_of(LANES);
-    // A block's last lanes may look past the last row's end (and find no members there).
-    let mut rows = vec![[0.0; 32]; grid.height() * stride + LANES];
-    let (inside, _) = rows.split_at_mut(grid.height() * stride);
-    inside.par_chunks_mut(BAND_ROWS * stride).zip(&surface.windows().bands).enumerate().for_each(
+    let inside = LANES..LANES + grid.height() * stride;
+    let mut rows = vec![[0.0; 32]; inside.end + LANES];
+    rows[inside].par_chunks_mut(BAND_ROWS * stride).zip(&surface.windows().bands).enumerate().for_each(
         |(index, (rows, band))| {
             let first_row = index * BAND_ROWS;
             for (block, spans) in band.blocks() {
@@ -195,7 +195,7 @@ fn weigh_band(surface: &Surface, image: &SpfhImage, band: &Band, rule: Finishing
     for (block, spans) in band.blocks() {
         let place = grid.at(block.row, block.column);
         weigh_offsets(grid.planes(), grid.stride(), place, (&block.limits, spans), &mut weights);
-        let at = block.row * image.stride + block.column;
+        let at = LANES + block.row * image.stride + block.column;
         sum_block(&image.rows, image.stride, at, spans, &weights, &mut sums);
         for lane in (0..LANES).filter(|lane| grid.valid()[place + lane]) {
             let row = out.next().expect("a band has a row for each of its measured points");
