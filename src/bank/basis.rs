@@ -118,8 +118,7 @@ impl Basis {
         sample -= &mean;
         let count = if rows.ncols() >= FAR_DIMS_MIN { FAR_AXES - 1 } else { NEAR_AXES - 1 };
         let axes = certified(principal_axes(&sample, count));
-        let values: Vec<f32> = axes.iter().map(|value| to_f32(*value)).collect();
-        let packed = pack_rows(&values, rows.ncols());
+        let packed = pack_rows(axes.mapv(to_f32).view());
         Self { mean, axes: Some(Axes { rows: axes, packed }) }
     }
 
@@ -180,14 +179,13 @@ impl Basis {
             let near_error = coordinates.norms.iter().map(|norm| norm * row_error(self.dims())).collect();
             return Projected { coordinates, near_error, far_error: Vec::new() };
         };
-        let centred: Vec<f32> = queries
-            .rows()
-            .into_iter()
-            .flat_map(|row| row.into_iter().zip(&self.mean).map(|(value, mean)| to_f32(f64::from(*value) - mean)))
-            .collect();
+        let mut centred = Vec::with_capacity(queries.len());
+        for row in queries.rows() {
+            centred.extend(row.iter().zip(&self.mean).map(|(value, mean)| to_f32(f64::from(*value) - mean)));
+        }
         let per_query = axes.packed.len() / self.dims();
         let mut along = vec![0.0; queries.nrows() * per_query];
-        products(&centred, self.dims(), &axes.packed, &mut along);
+        products(&centred, self.dims(), &axes.packed, &vec![0.0; per_query], &mut along);
         let mut to = Projected::default();
         for (row, along) in centred.chunks_exact(self.dims()).zip(along.chunks_exact(per_query)) {
             let norm_sq = norm_sq(row);

@@ -9,27 +9,23 @@ use super::basis::{Basis, FAR_AXES, Projected};
 use super::distance::dot;
 use super::limit::Limit;
 use super::numbers::{norm_sq, to_f32};
-use super::product::{LANES, group_minima, pack_rows};
-
-/// Rows that one minimum of the first look stands for.
-pub(super) const GROUP_ROWS: usize = 4;
+use super::product::{LANES, pack_rows, positions_within, products, smallest};
 
 /// What the lower bounds of some rows need.
 #[derive(Debug, Clone)]
 pub(super) struct Bound {
     basis: Arc<Basis>,
-    near: Level,
-    far: Option<Level>,
-    /// Near coordinates times -2, packed.
-    packed: Vec<f32>,
+    rows: usize,
+    /// Near coordinates, packed.
+    near: Vec<f32>,
     /// Squared norms of the near coordinates, infinite in the lanes where no row is.
-    start: Vec<f32>,
+    near_sq: Vec<f32>,
+    far: Option<Far>,
 }
 
-/// Coordinates and their squared norms, row by row.
+/// Far coordinates and their squared norms, row by row.
 #[derive(Debug, Clone)]
-struct Level {
-    axes: usize,
+struct Far {
     coordinates: Vec<f32>,
     norms_sq: Vec<f32>,
 }
@@ -38,18 +34,12 @@ struct Level {
 pub(super) struct Query<'a> {
     /// Its values.
     pub(super) values: &'a [f32],
-    near: &'a [f32],
     far: &'a [f32],
     near_limit: Limit,
     far_limit: Option<Limit>,
 }
 
 impl Query<'_> {
-    /// Turns distances into thresholds of the first look.
-    pub(super) const fn near_limit(&self) -> &Limit {
-        &self.near_limit
-    }
-
     /// Turns distances into thresholds of the last look that there is.
     pub(super) const fn last_limit(&self) -> &Limit {
         match &self.far_limit {
@@ -62,95 +52,93 @@ impl Query<'_> {
 impl Bound {
     pub(super) fn new(basis: Arc<Basis>, rows: ArrayView2<f32>) -> Self {
         let coordinates = basis.project_rows(rows);
-        let far = basis.far_count().map(|axes| Level::new(coordinates.far, axes));
-        let near = Level::new(coordinates.near, basis.near_count());
-        let doubled: Vec<f32> = near.coordinates.iter().map(|value| -2.0 * value).collect();
-        let packed = pack_rows(&doubled, near.axes);
-        let mut start = near.norms_sq.clone();
-        start.resize(start.len().next_multiple_of(LANES), f32::INFINITY);
-        Self { basis, near, far, packed, start }
+        let axes = basis.near_count();
+        let near = ArrayView2::from_shape((rows.nrows(), axes), &coordinates.near);
+        let near = pack_rows(near.expect("each row has its near coordinates"));
+        let mut near_sq = norms_sq(&coordinates.near, axes);
+        near_sq.resize(near_sq.len().next_multiple_of(LANES), f32::INFINITY);
+        let far = basis
+            .far_count()
+            .map(|axes| Far { norms_sq: norms_sq(&coordinates.far, axes), coordinates: coordinates.far });
+        Self { basis, rows: rows.nrows(), near, near_sq, far }
     }
 
     pub(super) fn basis(&self) -> &Basis {
         &self.basis
     }
 
-    /// Minima of the first look for each query, `[queries, minima_count]`.
-    pub(super) fn minima(&self, queries: &Projected) -> Vec<f32> {
-        let near = &queries.coordinates.near;
-        let mut least = vec![0.0; near.len() / self.near.axes * self.minima_count()];
-        group_minima(near, self.near.axes, &self.packed, &self.start, GROUP_ROWS, &mut least);
-        least
+    /// The first look: a bound for each query and row, `[queries, bounds_count]`; those beyond
+    /// the number of rows are infinite.
+    pub(super) fn bounds(&self, queries: &Projected) -> Vec<f32> {
+        let mut bounds = vec![0.0; queries.coordinates.norms.len() * self.near_sq.len()];
+        let near: Vec<f32> = queries.coordinates.near.iter().map(|value| -2.0 * value).collect();
+        products(&near, self.basis.near_count(), &self.near, &self.near_sq, &mut bounds);
+        bounds
     }
 
-    /// Minima of one query.
-    pub(super) const fn minima_count(&self) -> usize {
-        self.start.len().div_ceil(LANES * GROUP_ROWS) * LANES
+    /// Bounds of one query.
+    pub(super) const fn bounds_count(&self) -> usize {
+        self.near_sq.len()
     }
 
     /// The query `at` among those projected.
     pub(super) fn query<'a>(&self, values: &'a [f32], queries: &'a Projected, at: usize) -> Query<'a> {
         let (coordinates, dims) = (&queries.coordinates, self.basis.dims());
         let norm = coordinates.norms[at];
-        let near = &coordinates.near[at * self.near.axes..][..self.near.axes];
+        let axes = self.basis.near_count();
+        let near = &coordinates.near[at * axes..][..axes];
         let near_limit = Limit::of_coordinates(near, queries.near_error[at], norm, dims);
         let far = coordinates.far.chunks_exact(FAR_AXES).nth(at).unwrap_or_default();
         let far_error = queries.far_error.get(at);
         let far_limit = far_error.map(|error| Limit::of_coordinates(far, *error, norm, dims));
-        Query { values, near, far, near_limit, far_limit }
+        Query { values, far, near_limit, far_limit }
     }
 
-    /// One promising row from each of `k` equal parts of the minima (fewer, when there are
-    /// fewer minima).
-    pub(super) fn seeds(&self, query: &Query, least: &[f32], k: usize) -> Vec<usize> {
-        let part = least.len().div_ceil(k);
-        let smallest = least.chunks(part).enumerate().filter_map(|(index, part_least)| {
-            let smallest = part_least.iter().copied().fold(f32::INFINITY, f32::min);
-            let at = part_least.iter().position(|value| *value <= smallest)?;
-            Some(index * part + at)
+    /// The row with the smallest bound of each of `k` equal parts.
+    pub(super) fn seeds(&self, bounds: &[f32], k: usize) -> Vec<usize> {
+        let part = self.rows.div_ceil(k);
+        let parts = bounds[..self.rows].chunks(part).enumerate();
+        let seeds = parts.filter_map(|(index, bounds)| {
+            let least = smallest(bounds);
+            bounds.iter().position(|bound| *bound <= least).map(|at| index * part + at)
         });
-        smallest
-            .filter_map(|minimum| {
-                let rows = self.rows_of(minimum).map(|row| (self.near.lower(query.near, row), row));
-                rows.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, row)| row)
-            })
-            .collect()
+        seeds.collect()
     }
 
-    /// Rows of the surviving minima whose own bounds are within what `best_sq` allows, smallest
-    /// first, with the last bound that there is.
-    pub(super) fn rows_within(&self, query: &Query, survivors: &[usize], best_sq: f32) -> Vec<(f32, usize)> {
-        let near_threshold = query.near_limit.threshold(best_sq);
-        let rows = survivors.iter().flat_map(|minimum| self.rows_of(*minimum));
-        let near = rows.map(|row| (self.near.lower(query.near, row), row));
-        let near = near.filter(|(lower, _)| *lower <= near_threshold);
+    /// Rows whose bounds are within what `best_sq` allows, smallest first, with the last bound
+    /// that there is; `None` when the first look leaves more than `count_max`.
+    pub(super) fn rows_within(
+        &self,
+        query: &Query,
+        bounds: &[f32],
+        best_sq: f32,
+        count_max: usize,
+    ) -> Option<Vec<(f32, usize)>> {
+        let mut near = Vec::new();
+        positions_within(&bounds[..self.rows], query.near_limit.threshold(best_sq), &mut near);
+        if near.len() > count_max {
+            return None;
+        }
         let mut within: Vec<(f32, usize)> = match (&self.far, &query.far_limit) {
             (Some(far), Some(limit)) => {
                 let threshold = limit.threshold(best_sq);
-                let far = near.map(|(_, row)| (far.lower(query.far, row), row));
-                far.filter(|(lower, _)| *lower <= threshold).collect()
+                let far = near.iter().map(|row| (far.lower(query.far, *row), *row));
+                far.filter(|(bound, _)| *bound <= threshold).collect()
             }
-            _ => near.collect(),
+            _ => near.iter().map(|row| (bounds[*row], *row)).collect(),
         };
         within.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-        within
-    }
-
-    /// The rows that a minimum stands for.
-    fn rows_of(&self, minimum: usize) -> impl Iterator<Item = usize> {
-        let first = minimum / LANES * LANES * GROUP_ROWS + minimum % LANES;
-        (first..self.near.norms_sq.len()).step_by(LANES).take(GROUP_ROWS)
+        Some(within)
     }
 }
 
-impl Level {
-    fn new(coordinates: Vec<f32>, axes: usize) -> Self {
-        let norms_sq = coordinates.chunks_exact(axes).map(|row| to_f32(norm_sq(row))).collect();
-        Self { axes, coordinates, norms_sq }
-    }
-
+impl Far {
     /// `|b|^2 - 2 b.q` of one row's coordinates.
     fn lower(&self, query: &[f32], row: usize) -> f32 {
-        self.norms_sq[row] - 2.0 * dot(&self.coordinates[row * self.axes..][..self.axes], query)
+        self.norms_sq[row] - 2.0 * dot(&self.coordinates[row * FAR_AXES..][..FAR_AXES], query)
     }
+}
+
+fn norms_sq(coordinates: &[f32], axes: usize) -> Vec<f32> {
+    coordinates.chunks_exact(axes).map(|row| to_f32(norm_sq(row))).collect()
 }

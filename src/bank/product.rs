@@ -6,135 +6,94 @@
 
 use multiversion::multiversion;
 use multiversion::target::match_target;
+use ndarray::{ArrayView2, Axis};
 
 /// Rows side by side in a panel.
 pub const LANES: usize = 32;
 /// Columns summed in f32 before the sum is added to the others: keeps rounding small.
 pub const CHUNK: usize = 128;
 
-/// Packs row-major `values` `[rows, columns]` in panels of [`LANES`] rows, column by column:
+/// Packs rows `[rows, columns]` in panels of [`LANES`] rows, column by column:
 /// `[panel][column][lane]`, missing rows as zeros.
+///
+/// # Panics
+/// When the values of a row do not lie side by side.
 #[must_use]
-pub fn pack_rows(values: &[f32], columns: usize) -> Vec<f32> {
-    let rows = values.len() / columns;
-    let mut packed = vec![0.0; rows.div_ceil(LANES) * columns * LANES];
-    for (row, values) in values.chunks_exact(columns).enumerate() {
-        let panel = &mut packed[row / LANES * columns * LANES..];
-        for (column, value) in values.iter().enumerate() {
-            panel[column * LANES + row % LANES] = *value;
+pub fn pack_rows(rows: ArrayView2<f32>) -> Vec<f32> {
+    let columns = rows.ncols();
+    let mut packed = vec![0.0; rows.nrows().div_ceil(LANES) * columns * LANES];
+    let panels = packed.chunks_exact_mut(columns * LANES).zip(rows.axis_chunks_iter(Axis(0), LANES));
+    for (panel, rows) in panels {
+        // Some columns of all rows at a time, so that what is written stays in cache.
+        for (chunk, panel) in panel.chunks_mut(LANES * LANES).enumerate() {
+            for (lane, row) in rows.rows().into_iter().enumerate() {
+                let row = row.to_slice().expect("rows are contiguous");
+                for (values, value) in panel.chunks_exact_mut(LANES).zip(&row[chunk * LANES..]) {
+                    values[lane] = *value;
+                }
+            }
         }
     }
     packed
 }
 
-/// Smallest sums of each group of `group_panels` panels and each lane:
-/// `out[query][group][lane] = min over panels of start[panel][lane] + row . query`, for
-/// row-major `queries` `[queries, columns]` and packed `rows`.
+/// Products `out[query][row] = start[row] + row . query` of row-major `queries`
+/// `[queries, columns]` with packed `rows`; `start` has a number for each lane. Each product is
+/// summed by [`CHUNK`] columns, and the sums are added to `start` one after the other.
 ///
 /// # Panics
-/// When `out` does not fit.
-pub fn group_minima(
-    queries: &[f32],
-    columns: usize,
-    rows: &[f32],
-    start: &[f32],
-    group_panels: usize,
-    out: &mut [f32],
-) {
-    minima_dispatched(queries, columns, rows, start, group_panels, out);
-}
-
-/// Products `out[query][row] = row . query` of row-major `queries` `[queries, columns]` with
-/// packed `rows`, `[queries, panels * LANES]`. Each product is summed by [`CHUNK`] columns.
-///
-/// # Panics
-/// When `out` does not fit.
-pub fn products(queries: &[f32], columns: usize, rows: &[f32], out: &mut [f32]) {
-    products_dispatched(queries, columns, rows, out);
+/// When `start` or `out` does not fit.
+pub fn products(queries: &[f32], columns: usize, rows: &[f32], start: &[f32], out: &mut [f32]) {
+    assert_eq!(start.len() * columns, rows.len(), "a start for each row");
+    assert_eq!(out.len() * columns, queries.len() * start.len(), "a product for each query and row");
+    dispatched(queries, columns, rows, start, out);
 }
 
 #[multiversion(targets("x86_64+avx512f+avx512vl+fma+avx2", "x86_64+avx2+fma"))]
-fn minima_dispatched(
+fn dispatched(queries: &[f32], columns: usize, rows: &[f32], start: &[f32], out: &mut [f32]) {
+    match_target! {
+        "x86_64+avx512f+avx512vl+fma+avx2" => tiled::<6, 2, 16, true>(queries, columns, rows, start, out),
+        "x86_64+avx2+fma" => tiled::<6, 2, 8, true>(queries, columns, rows, start, out),
+        "aarch64+neon" => tiled::<6, 4, 4, true>(queries, columns, rows, start, out),
+        _ => tiled::<4, 2, 4, false>(queries, columns, rows, start, out),
+    }
+}
+
+/// Panel by panel and chunk by chunk, so that both stay in the first-level cache while all
+/// queries pass by.
+#[inline(always)]
+fn tiled<const Q: usize, const P: usize, const W: usize, const FUSED: bool>(
     queries: &[f32],
     columns: usize,
     rows: &[f32],
     start: &[f32],
-    group_panels: usize,
-    out: &mut [f32],
-) {
-    match_target! {
-        "x86_64+avx512f+avx512vl+fma+avx2" =>
-            minima_tiled::<6, 2, 16, true>(queries, columns, rows, start, group_panels, out),
-        "x86_64+avx2+fma" => minima_tiled::<6, 2, 8, true>(queries, columns, rows, start, group_panels, out),
-        "aarch64+neon" => minima_tiled::<6, 4, 4, true>(queries, columns, rows, start, group_panels, out),
-        _ => minima_tiled::<4, 2, 4, false>(queries, columns, rows, start, group_panels, out),
-    }
-}
-
-#[multiversion(targets("x86_64+avx512f+avx512vl+fma+avx2", "x86_64+avx2+fma"))]
-fn products_dispatched(queries: &[f32], columns: usize, rows: &[f32], out: &mut [f32]) {
-    match_target! {
-        "x86_64+avx512f+avx512vl+fma+avx2" => products_tiled::<6, 2, 16, true>(queries, columns, rows, out),
-        "x86_64+avx2+fma" => products_tiled::<6, 2, 8, true>(queries, columns, rows, out),
-        "aarch64+neon" => products_tiled::<6, 4, 4, true>(queries, columns, rows, out),
-        _ => products_tiled::<4, 2, 4, false>(queries, columns, rows, out),
-    }
-}
-
-/// A tile: sums of `Q` queries by `P` vectors of `W` lanes.
-type Tile<const Q: usize, const P: usize, const W: usize> = [[[f32; W]; P]; Q];
-
-#[inline(always)]
-fn minima_tiled<const Q: usize, const P: usize, const W: usize, const FUSED: bool>(
-    queries: &[f32],
-    columns: usize,
-    rows: &[f32],
-    start: &[f32],
-    group_panels: usize,
     out: &mut [f32],
 ) {
     let count = queries.len() / columns;
-    let per_query = start.len().div_ceil(LANES * group_panels) * LANES;
-    assert_eq!(out.len(), count * per_query, "a minimum for each query, group and lane");
     let packed = pack_queries::<Q>(queries, columns);
-    let groups = rows.chunks(group_panels * columns * LANES).zip(start.chunks(group_panels * LANES));
-    for (group, (rows, start)) in groups.enumerate() {
-        for (tile, queries) in packed.as_chunks::<Q>().0.chunks_exact(columns).enumerate() {
-            for part in 0..LANES / (P * W) {
-                let least = tile_minima::<Q, P, W, FUSED>(queries, rows, start, part);
-                for (query, least) in least.iter().enumerate().take(count - tile * Q) {
-                    let to = (tile * Q + query) * per_query + group * LANES + part * P * W;
-                    out[to..][..P * W].copy_from_slice(least.as_flattened());
-                }
-            }
-        }
-    }
-}
-
-#[inline(always)]
-fn products_tiled<const Q: usize, const P: usize, const W: usize, const FUSED: bool>(
-    queries: &[f32],
-    columns: usize,
-    rows: &[f32],
-    out: &mut [f32],
-) {
-    let count = queries.len() / columns;
-    let per_query = rows.len() / columns;
-    assert_eq!(out.len(), count * per_query, "a product for each query and row");
-    out.fill(0.0);
-    let packed = pack_queries::<Q>(queries, columns);
-    for (tile, queries) in packed.as_chunks::<Q>().0.chunks_exact(columns).enumerate() {
-        for (panel, rows) in rows.chunks_exact(columns * LANES).enumerate() {
-            for (queries, rows) in queries.chunks(CHUNK).zip(rows.chunks(CHUNK * LANES)) {
+    for (panel, rows) in rows.chunks_exact(columns * LANES).enumerate() {
+        set_start(panel, start, out);
+        for (chunk, rows) in rows.chunks(CHUNK * LANES).enumerate() {
+            for (tile, queries) in packed.as_chunks::<Q>().0.chunks_exact(columns).enumerate() {
+                let queries = &queries[chunk * CHUNK..][..rows.len() / LANES];
                 for part in 0..LANES / (P * W) {
-                    let sums = tile_sums::<Q, P, W, FUSED>(queries, rows, [[0.0; W]; P], part);
+                    let sums = tile_sums::<Q, P, W, FUSED>(queries, rows, part);
                     for (query, sums) in sums.iter().enumerate().take(count - tile * Q) {
-                        let to = (tile * Q + query) * per_query + panel * LANES + part * P * W;
-                        out[to..][..P * W].iter_mut().zip(sums.as_flattened()).for_each(|(to, sum)| *to += sum);
+                        let to = (tile * Q + query) * start.len() + panel * LANES + part * P * W;
+                        let to = &mut out[to..][..P * W];
+                        to.iter_mut().zip(sums.as_flattened()).for_each(|(to, sum)| *to += sum);
                     }
                 }
             }
         }
+    }
+}
+
+/// Sets the products of one panel to their start.
+fn set_start(panel: usize, start: &[f32], out: &mut [f32]) {
+    let lanes = panel * LANES..(panel + 1) * LANES;
+    for out in out.chunks_exact_mut(start.len()) {
+        out[lanes.clone()].copy_from_slice(&start[lanes.clone()]);
     }
 }
 
@@ -150,42 +109,16 @@ fn pack_queries<const Q: usize>(queries: &[f32], columns: usize) -> Vec<f32> {
     packed
 }
 
-/// Smallest sums of a tile over the panels of a group; `part` counts tiles within a panel.
-#[inline(always)]
-fn tile_minima<const Q: usize, const P: usize, const W: usize, const FUSED: bool>(
-    queries: &[[f32; Q]],
-    rows: &[f32],
-    start: &[f32],
-    part: usize,
-) -> Tile<Q, P, W> {
-    let mut least = [[[f32::INFINITY; W]; P]; Q];
-    let start = start.as_chunks::<W>().0.as_chunks::<P>().0;
-    let panels = rows.chunks_exact(queries.len() * LANES).zip(start.chunks_exact(LANES / (P * W)));
-    for (panel, start) in panels {
-        let sums = tile_sums::<Q, P, W, FUSED>(queries, panel, start[part], part);
-        for query in 0..Q {
-            for vector in 0..P {
-                for lane in 0..W {
-                    let sum = sums[query][vector][lane];
-                    let kept = &mut least[query][vector][lane];
-                    *kept = if sum < *kept { sum } else { *kept };
-                }
-            }
-        }
-    }
-    least
-}
-
-/// Sums of a tile over the columns of one panel (or some of them).
+/// Sums of `Q` queries by `P` vectors of `W` lanes over one chunk; `part` counts such tiles
+/// within a panel.
 #[inline(always)]
 fn tile_sums<const Q: usize, const P: usize, const W: usize, const FUSED: bool>(
     queries: &[[f32; Q]],
-    panel: &[f32],
-    start: [[f32; W]; P],
+    rows: &[f32],
     part: usize,
-) -> Tile<Q, P, W> {
-    let mut sums = [start; Q];
-    let columns = panel.as_chunks::<W>().0.as_chunks::<P>().0.chunks_exact(LANES / (P * W));
+) -> [[[f32; W]; P]; Q] {
+    let mut sums = [[[0.0; W]; P]; Q];
+    let columns = rows.as_chunks::<W>().0.as_chunks::<P>().0.chunks_exact(LANES / (P * W));
     for (query, row) in queries.iter().zip(columns) {
         for i in 0..Q {
             for vector in 0..P {
@@ -207,4 +140,30 @@ fn add_product<const W: usize, const FUSED: bool>(
             if FUSED { factor.mul_add(row[lane], sums[lane]) } else { factor * row[lane] + sums[lane] };
     }
     sums
+}
+
+/// The smallest value, or infinity when there is none.
+#[must_use]
+#[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
+pub fn smallest(values: &[f32]) -> f32 {
+    let (lanes, rest) = values.as_chunks::<LANES>();
+    let mut least = [f32::INFINITY; LANES];
+    for values in lanes {
+        for lane in 0..LANES {
+            least[lane] = if values[lane] < least[lane] { values[lane] } else { least[lane] };
+        }
+    }
+    least.iter().chain(rest).copied().fold(f32::INFINITY, f32::min)
+}
+
+/// Appends the positions of all values up to `limit`, ascending.
+#[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
+pub fn positions_within(values: &[f32], limit: f32, to: &mut Vec<usize>) {
+    for (chunk, values) in values.chunks(LANES).enumerate() {
+        // Few chunks hold one, and this test is branch-free.
+        if values.iter().fold(false, |any, value| any | (*value <= limit)) {
+            let at = (0..values.len()).filter(|at| values[*at] <= limit);
+            to.extend(at.map(|at| chunk * LANES + at));
+        }
+    }
 }

@@ -3,9 +3,10 @@
 //! "Exact" means: the same rows and the same bits as computing [`distance_sq`] to every row,
 //! ordered by distance and then by row. No row is ever passed over but on proof.
 //!
-//! 1. Each query becomes at most 64 coordinates (see [`super::basis`]); the smallest bound of
-//!    every four rows comes from a small matrix product that never writes the others.
-//! 2. The rows with the smallest bounds are measured: the k-th of them is an upper limit `U`.
+//! 1. Each query becomes at most 64 coordinates (see [`super::basis`]), whose products with the
+//!    rows' coordinates bound all distances from below.
+//! 2. The k rows that look nearest (one in each k-th part) are measured: the farthest of them is
+//!    an upper limit `U`.
 //! 3. Rows whose bound does not exceed `U` get a second bound from 256 coordinates (when they
 //!    are wide), and are measured in the order of it, which lowers `U` further. For real
 //!    descriptors two in ten thousand rows are measured.
@@ -35,16 +36,16 @@ use std::ops::Range;
 
 use std::sync::Arc;
 
-use ndarray::linalg::general_mat_mul;
-use ndarray::{ArcArray2, Array2, ArrayView2, Axis, s};
-use rayon::prelude::{IntoParallelIterator, ParallelIterator};
+use ndarray::{ArcArray2, ArrayView2, Axis, s};
+use rayon::prelude::{IntoParallelIterator, IntoParallelRefIterator, ParallelIterator};
 
 use super::basis::Basis;
 use super::best::Best;
-use super::bound::{Bound, GROUP_ROWS, Query};
+use super::bound::{Bound, Query};
 use super::distance::distance_sq;
 use super::limit::Limit;
 use super::numbers::{norm_sq, to_f32};
+use super::product::{LANES, pack_rows, positions_within, products};
 
 /// A bank row near a query.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -130,13 +131,17 @@ pub const VALUE_MAX: f32 = 1e15;
 pub const COLUMNS_MAX: usize = 1 << 20;
 /// Up to this many rows every distance is computed: preparing would cost more.
 const SMALL_ROWS: usize = 256;
-/// A query that leaves more than `rows / DENSE_SHARE` rows after the bound goes to the full
-/// product: a measured distance costs about as much as sixteen of its entries.
-const DENSE_SHARE: usize = 16;
+/// A query whose first look leaves more than `rows / NEAR_SHARE` rows goes to the full product,
+/// and one that has more than `rows / MEASURED_SHARE` rows to measure: looking at them one by
+/// one would cost a good part of the product.
+const NEAR_SHARE: usize = 8;
+const MEASURED_SHARE: usize = 64;
+/// Queries from which on the full product beats measuring every row.
+const FULL_QUERIES_MIN: usize = 16;
 /// Rows of one tile of the full product.
 const TILE_ROWS: usize = 1024;
-/// Queries worked on together: their minima fit a second-level cache.
-const QUERY_BLOCK: usize = 36;
+/// Queries worked on together: their bounds stay in the cache.
+const QUERY_BLOCK: usize = 24;
 
 /// Rows prepared for searching. The rows are shared, not copied; the index adds 128 numbers
 /// a row.
@@ -245,32 +250,28 @@ impl SearchIndex {
             return queries.rows().into_iter().map(|query| self.measure_all(slice(&query), k)).collect();
         };
         let projected = bound.basis().project_queries(queries);
-        let least = bound.minima(&projected);
-        let count = bound.minima_count();
-        let per_query = least.chunks_exact(count).zip(queries.rows()).enumerate();
+        let bounds = bound.bounds(&projected);
+        let per_query = bounds.chunks_exact(bound.bounds_count()).zip(queries.rows()).enumerate();
         per_query
-            .map(|(at, (least, values))| {
+            .map(|(at, (bounds, values))| {
                 let query = bound.query(slice(&values), &projected, at);
-                self.search_one(bound, &query, least, k)
+                self.search_one(bound, &query, bounds, k)
             })
             .collect()
     }
 
-    fn search_one(&self, bound: &Bound, query: &Query, least: &[f32], k: usize) -> Found {
+    fn search_one(&self, bound: &Bound, query: &Query, bounds: &[f32], k: usize) -> Found {
         let mut best = Best::new(k);
-        let seeds = bound.seeds(query, least, k);
+        let seeds = bound.seeds(bounds, k);
         for &row in &seeds {
             best.offer(self.measure(query.values, row), row);
         }
-        let threshold = query.near_limit().threshold(best.limit_sq());
-        let dense = self.count() / DENSE_SHARE + 16;
-        let survivors: Vec<usize> = (0..least.len()).filter(|at| least[*at] <= threshold).collect();
-        if survivors.len() * GROUP_ROWS > 4 * dense {
+        let count_max = self.count() / NEAR_SHARE + 16;
+        let Some(mut candidates) = bound.rows_within(query, bounds, best.limit_sq(), count_max) else {
             return Found { best, done: false };
-        }
-        let mut candidates = bound.rows_within(query, &survivors, best.limit_sq());
+        };
         candidates.retain(|(_, row)| !seeds.contains(row));
-        let done = self.measure_in_order(query, &candidates, dense, &mut best);
+        let done = self.measure_in_order(query, &candidates, self.count() / MEASURED_SHARE + 16, &mut best);
         Found { best, done }
     }
 
@@ -308,15 +309,23 @@ impl SearchIndex {
     /// Step 4 for the queries that need it, then the results of all.
     fn finish(&self, queries: ArrayView2<f32>, mut found: Vec<Found>) -> Vec<Neighbor> {
         let open: Vec<usize> = (0..found.len()).filter(|at| !found[*at].done).collect();
-        if !open.is_empty() {
-            let tiles: Vec<Vec<Best>> = (0..self.count().div_ceil(TILE_ROWS))
-                .into_par_iter()
-                .map(|tile| self.search_tile(tile * TILE_ROWS, queries.select(Axis(0), &open), &found, &open))
+        if open.len() < FULL_QUERIES_MIN {
+            let measured: Vec<Found> = open
+                .par_iter()
+                .map(|at| self.measure_all(slice(&queries.row(*at)), found[*at].best.k))
                 .collect();
-            for &at in &open {
-                found[at].best = Best::new(found[at].best.k);
-            }
-            for (&at, position) in open.iter().zip(0..) {
+            open.iter().zip(measured).for_each(|(at, all)| found[*at] = all);
+        } else {
+            let selected = queries.select(Axis(0), &open);
+            let doubled: Vec<f32> = selected.iter().map(|value| -2.0 * value).collect();
+            let starts: Vec<usize> = (0..self.count()).step_by(TILE_ROWS).collect();
+            let limits: Vec<Best> = open.iter().map(|at| found[*at].best.emptied()).collect();
+            let tiles: Vec<Vec<Best>> = starts
+                .into_par_iter()
+                .map(|first| self.search_tile(first, selected.view(), &doubled, &limits))
+                .collect();
+            for (position, &at) in open.iter().enumerate() {
+                found[at].best = Best::new(limits[position].k);
                 tiles.iter().for_each(|tile| found[at].best.merge(&tile[position]));
             }
         }
@@ -325,27 +334,41 @@ impl SearchIndex {
 
     /// The nearest rows among [`TILE_ROWS`] from `first` on, where they may be among the
     /// nearest of all.
-    fn search_tile(&self, first: usize, queries: Array2<f32>, found: &[Found], open: &[usize]) -> Vec<Best> {
+    fn search_tile(
+        &self,
+        first: usize,
+        queries: ArrayView2<f32>,
+        doubled: &[f32],
+        limits: &[Best],
+    ) -> Vec<Best> {
         let to = (first + TILE_ROWS).min(self.count());
-        let rows = self.view().slice_move(s![first..to, ..]);
-        let norms_sq: Vec<f32> = rows.rows().into_iter().map(|row| to_f32(norm_sq(slice(&row)))).collect();
-        let mut products = Array2::zeros((queries.nrows(), to - first));
-        general_mat_mul(-2.0, &queries, &rows.t(), 0.0, &mut products);
-        let mut nearest = Vec::with_capacity(open.len());
-        for ((query, products), at) in queries.rows().into_iter().zip(products.rows()).zip(open) {
+        let bounds = self.full_products(self.view().slice_move(s![first..to, ..]), doubled);
+        let bounds = bounds.chunks_exact((to - first).next_multiple_of(LANES));
+        let mut near = Vec::new();
+        let per_query = queries.rows().into_iter().zip(bounds).zip(limits);
+        let nearest = per_query.map(|((query, bounds), best)| {
             let query = slice(&query);
             let limit = Limit::of_values(query);
-            let mut best = found[*at].best.emptied();
-            let mut threshold = limit.threshold(best.limit_sq());
-            for (row, (product, norm_sq)) in (first..).zip(products.iter().zip(&norms_sq)) {
-                if product + norm_sq <= threshold {
-                    best.offer(self.measure(query, row), row);
-                    threshold = limit.threshold(best.limit_sq());
+            let mut best = best.clone();
+            near.clear();
+            positions_within(&bounds[..to - first], limit.threshold(best.limit_sq()), &mut near);
+            for &at in &near {
+                if bounds[at] <= limit.threshold(best.limit_sq()) {
+                    best.offer(self.measure(query, first + at), first + at);
                 }
             }
-            nearest.push(best);
-        }
-        nearest
+            best
+        });
+        nearest.collect()
+    }
+
+    /// `|b|^2 - 2 b.q` of whole rows `b`, `[queries, rows]` with the rows padded to full lanes.
+    fn full_products(&self, rows: ArrayView2<f32>, doubled: &[f32]) -> Vec<f32> {
+        let mut start: Vec<f32> = rows.rows().into_iter().map(|row| to_f32(norm_sq(slice(&row)))).collect();
+        start.resize(start.len().next_multiple_of(LANES), f32::INFINITY);
+        let mut out = vec![0.0; doubled.len() / self.dims() * start.len()];
+        products(doubled, self.dims(), &pack_rows(rows), &start, &mut out);
+        out
     }
 
     fn row(&self, row: usize) -> &[f32] {
