@@ -1,5 +1,7 @@
 //! `zal run` as a line sees it: scans in, results out, over a real broker, through kills and
 //! restarts.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+#![allow(dead_code, reason = "the tests share helpers, each uses some")]
 
 #[path = "common/line.rs"]
 mod line;
@@ -70,7 +72,7 @@ fn subscribe_as(broker: SocketAddr, client_id: &str) -> Messages {
                     shared.lock().unwrap().push((leaf, serde_json::from_slice(&publish.payload).unwrap()));
                 }
                 Ok(_) => {}
-                Err(error) => return eprintln!("the subscriber ends: {error}"),
+                Err(_) => return,
             }
         }
     });

@@ -1,4 +1,6 @@
 //! The MQTT contract of DESIGN section 4, seen by a broker that keeps every packet.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+#![allow(dead_code, reason = "the tests share helpers, each uses some")]
 
 #[path = "common/fake_broker.rs"]
 mod fake_broker;

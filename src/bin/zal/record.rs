@@ -170,12 +170,10 @@ impl Recorder {
     /// Writes the pictures of a result. Their failure is no failure of the result.
     fn write_evidence(&self, judged: &Judged) -> Option<String> {
         let (dir, scan) = (self.evidence.dir.as_deref()?, judged.scan.as_ref()?);
-        if self.evidence.maps {
-            if let Some(map) = &judged.detection.map {
-                let path = dir.join(format!("{}.npy", judged.claim.id));
-                npy_map::write(&path, map)
-                    .unwrap_or_else(|error| warn!(%error, path = %path.display(), "no map written"));
-            }
+        if let Some(map) = judged.detection.map.as_ref().filter(|_| self.evidence.maps) {
+            let path = dir.join(format!("{}.npy", judged.claim.id));
+            npy_map::write(&path, map)
+                .unwrap_or_else(|error| warn!(%error, path = %path.display(), "no map written"));
         }
         if !self.evidence.overlays {
             return None;
