@@ -28,9 +28,27 @@ pub enum CalibrationError {
 
 /// Scores of good parts, and the share of good parts that may be rejected.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Unchecked")]
 pub struct Calibration {
     scores: Vec<f32>,
     false_reject_rate: f32,
+}
+
+/// A calibration as it is read, before [`Calibration::new`] has looked at it: a file that was
+/// edited must not bring unsorted scores or a rate of 2 past the checks.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Unchecked {
+    scores: Vec<f32>,
+    false_reject_rate: f32,
+}
+
+impl TryFrom<Unchecked> for Calibration {
+    type Error = CalibrationError;
+
+    fn try_from(read: Unchecked) -> Result<Self, CalibrationError> {
+        Self::new(read.scores, read.false_reject_rate)
+    }
 }
 
 impl Calibration {
@@ -103,10 +121,10 @@ impl Calibration {
         self.scores[count - allowed.clamp(1, count)]
     }
 
-    /// Whether a part with this score is rejected.
+    /// Whether a part with this score is rejected. A score that is no number never passes.
     #[must_use]
     pub fn rejects(&self, score: f32) -> bool {
-        score > self.threshold()
+        score.is_nan() || score > self.threshold()
     }
 }
 
@@ -127,6 +145,25 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_read_calibration_is_checked_like_a_new_one() {
+        let read = |text: &str| serde_json::from_str::<Calibration>(text);
+        let unsorted = read(r#"{"scores": [3.0, 1.0, 2.0], "false_reject_rate": 0.1}"#).unwrap();
+        assert_eq!(unsorted, Calibration::new(vec![1.0, 2.0, 3.0], 0.1).unwrap());
+        for bad in [
+            r#"{"scores": [], "false_reject_rate": 0.1}"#,
+            r#"{"scores": [1.0], "false_reject_rate": 2.0}"#,
+            r#"{"scores": [1e39], "false_reject_rate": 0.1}"#,
+        ] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_score_that_is_no_number_is_rejected() {
+        assert!(Calibration::new(vec![1.0], 0.5).unwrap().rejects(f32::NAN));
     }
 
     #[test]

@@ -53,6 +53,7 @@ pub fn concatenate(parts: &[&PatchFeatures], blocks: &[(Branch, f32)]) -> Array2
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "the expected values are exact in binary")]
 mod tests {
     use ndarray::array;
 

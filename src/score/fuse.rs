@@ -168,6 +168,7 @@ pub(super) fn median(values: &[f32]) -> f32 {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "the expected values are exact in binary")]
 mod tests {
     use super::*;
 
@@ -233,10 +234,10 @@ mod tests {
 
     #[test]
     fn the_paper_score_equals_the_plain_formula_and_never_overflows() {
-        let (worst, near, dims) = (12.0_f32, [13.0_f32, 15.5], 1569_usize);
-        let d = (dims as f32).sqrt();
+        let (worst, near, dims) = (12.0_f32, [13.0_f32, 15.5], 1569_u16);
+        let d = f32::from(dims).sqrt();
         let plain = (1.0 - (worst / d).exp() / near.iter().map(|n| (n / d).exp()).sum::<f32>()) * worst;
-        assert!((image_score_paper(worst, &near, dims) - plain).abs() < 1e-4);
+        assert!((image_score_paper(worst, &near, dims.into()) - plain).abs() < 1e-4);
         let huge = image_score_paper(1e6, &[1e6, 1e6], 4);
         assert!((huge - 5e5).abs() < 1.0, "{huge}");
         assert_eq!(image_score_paper(2.0, &[], 4), 2.0);

@@ -8,6 +8,8 @@
 mod fuse;
 mod map;
 mod regions;
+#[cfg(test)]
+mod tests;
 
 use serde::{Deserialize, Serialize};
 

@@ -3,6 +3,7 @@
 pub mod inspect;
 pub mod run;
 pub mod demo;
+pub mod detector_args;
 pub mod score;
 pub mod features;
 pub mod bench;
