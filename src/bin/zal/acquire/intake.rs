@@ -157,7 +157,7 @@ impl Intake {
         let scan = catch_unwind(AssertUnwindSafe(|| zal::scan::read(&claim.scan_path, &self.profile)));
         let scan = match scan {
             Ok(Ok(scan)) => Ok(scan),
-            Ok(Err(error)) => Err(Reason { code: "unreadable".into(), text: words_of(&error) }),
+            Ok(Err(error)) => Err(Reason { code: error.code().into(), text: words_of(&error) }),
             Err(_) => Err(Reason {
                 code: "internal_error".into(),
                 text: "the reader failed on this file, which is a bug in zal; please keep the file".into(),

@@ -13,33 +13,20 @@ use zal::synth::{Defect, Family, SynthParams, generate};
 use crate::pictures;
 
 /// A family that the embedded bundle's bank was not built from.
-pub const DEFAULT_FAMILY: &str = "tyre";
+pub const DEFAULT_FAMILY: &str = "tuber";
 
 /// Rows and columns of a scan.
 const SIZE_PX: usize = 400;
 
-const FAMILIES: [(&str, Family); 10] = [
-    ("ring", Family::Ring),
-    ("gland", Family::Gland),
-    ("cone", Family::Cone),
-    ("disc", Family::Disc),
-    ("rod", Family::Rod),
-    ("block", Family::Block),
-    ("ball", Family::Ball),
-    ("tuber", Family::Tuber),
-    ("rope", Family::Rope),
-    ("tyre", Family::Tyre),
-];
-
-/// Shown one after the other.
-const DEFECTS: [(&str, Defect); 7] = [
-    ("bump", Defect::Bump),
-    ("foreign_particle", Defect::ForeignParticle),
-    ("dent", Defect::Dent),
-    ("missing_piece", Defect::MissingPiece),
-    ("stain", Defect::Stain),
-    ("hole", Defect::Hole),
-    ("cut", Defect::Cut),
+/// Shown one after the other, as far as they fit the family.
+const DEFECTS: [Defect; 7] = [
+    Defect::Bump,
+    Defect::ForeignParticle,
+    Defect::Dent,
+    Defect::MissingPiece,
+    Defect::Hole,
+    Defect::Cut,
+    Defect::Crack,
 ];
 
 /// The family of a name.
@@ -47,9 +34,7 @@ const DEFECTS: [(&str, Defect); 7] = [
 /// # Errors
 /// When there is none, with the names there are.
 pub fn family(name: &str) -> anyhow::Result<Family> {
-    let names = FAMILIES.map(|(name, _)| name).join(", ");
-    let found = FAMILIES.iter().find(|(known, _)| *known == name).map(|(_, family)| *family);
-    found.with_context(|| format!("no family is called {name:?}, expected one of {names}"))
+    name.parse().map_err(anyhow::Error::from)
 }
 
 /// What the demo shows.
@@ -66,8 +51,6 @@ pub struct Plan {
 pub struct Part {
     /// Its name, which is its part id.
     pub name: String,
-    /// Name and kind of its defect.
-    defect: Option<(&'static str, Defect)>,
     params: SynthParams,
     /// Ground truth, row-major, 0 = good; empty until the scan is written.
     pub mask: Vec<u8>,
@@ -80,22 +63,21 @@ impl Plan {
     /// defective.
     pub fn new(family: Family, count: usize, seed: u64) -> Self {
         let calibration_count = (count / 3).clamp(1, 12);
+        let fitting: Vec<Defect> = DEFECTS.into_iter().filter(|defect| defect.fits(family)).collect();
         let parts = (0..count).map(|index| {
             let shown = index.checked_sub(calibration_count).filter(|shown| shown % 2 == 0);
-            let defect = shown.map(|shown| DEFECTS[shown / 2 % DEFECTS.len()]);
-            let (session, index) = (seed, u64::try_from(index).unwrap_or_default());
-            let name = format!("part{:03}", index + 1);
-            let seed = seed.wrapping_mul(1_000_003).wrapping_add(index);
+            let defect = shown.and_then(|shown| fitting.get(shown / 2 % fitting.len().max(1)).copied());
+            let number = u64::try_from(index).unwrap_or_default();
             let params = SynthParams {
                 family,
-                defect: defect.map(|(_, defect)| defect),
+                defect,
                 height: SIZE_PX,
                 width: SIZE_PX,
-                variant: 0,
-                session,
-                seed,
+                variant: seed,
+                session: seed,
+                seed: seed.wrapping_mul(1_000_003).wrapping_add(number),
             };
-            Part { name, defect, params, mask: Vec::new(), width: SIZE_PX }
+            Part { name: format!("part{:03}", index + 1), params, mask: Vec::new(), width: SIZE_PX }
         });
         Self { parts: parts.collect(), calibration_count }
     }
@@ -104,12 +86,12 @@ impl Plan {
 impl Part {
     /// Whether it has a defect.
     pub const fn is_defective(&self) -> bool {
-        self.defect.is_some()
+        self.params.defect.is_some()
     }
 
     /// `good`, or the name of its defect.
     pub fn truth(&self) -> String {
-        self.defect.map_or("good", |(name, _)| name).to_owned()
+        self.params.defect.map_or("good", Defect::name).to_owned()
     }
 
     /// Makes the scan, keeps its pictures, and hands it to the spool.
