@@ -11,8 +11,8 @@ use zal::detector::{Detector, Mode};
 use zal::engine::{EngineChoice, EngineOptions, EngineReport};
 use zal::scan::{Scan, ScanError, SensorProfile};
 
-use crate::bundled;
 use crate::exit::{Exit, Failure};
+use crate::{bundled, runtime};
 
 /// Which detector.
 #[derive(Debug, Clone, clap::Args)]
@@ -26,7 +26,7 @@ pub struct DetectorArgs {
     /// Which library runs the networks
     #[arg(long, value_enum, default_value_t = EngineArg::Auto)]
     pub engine: EngineArg,
-    /// The ONNX Runtime library [default: `ORT_DYLIB_PATH`]
+    /// The ONNX Runtime library [default: `ORT_DYLIB_PATH`, what setup-runtime installed, the system's]
     #[arg(long, value_name = "FILE")]
     pub runtime_library: Option<PathBuf>,
     /// Threads to compute with
@@ -106,13 +106,7 @@ impl DetectorArgs {
             EngineArg::Onnxruntime => EngineChoice::Onnxruntime,
             EngineArg::Tract => EngineChoice::Tract,
         };
-        let from_environment = || std::env::var_os("ORT_DYLIB_PATH").map(PathBuf::from);
-        EngineOptions {
-            choice,
-            runtime_library: self.runtime_library.clone().or_else(from_environment),
-            threads: self.threads.into(),
-            ..EngineOptions::default()
-        }
+        runtime::engine_options(choice, self.runtime_library.as_deref(), self.threads.into())
     }
 }
 

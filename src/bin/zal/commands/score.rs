@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -77,7 +78,8 @@ pub fn run(args: &Args) -> CommandResult {
         } else {
             to_text(path, &detection, &origin, &files)
         };
-        println!("{text}");
+        // A reader that has seen enough, such as `head`, is no reason to panic.
+        writeln!(std::io::stdout(), "{text}").map_err(|error| Failure::new(Exit::Io, error))?;
     }
     Ok(outcome.exit())
 }
