@@ -21,7 +21,7 @@ use crate::features::{PatchFeatures, PatchGrid};
 use crate::preprocess::{PreparedScan, PreprocessError, prepare};
 use crate::scan::Scan;
 pub use crate::score::{AnomalyMap, BranchShare, Region};
-use crate::score::{anomaly_map, region_threshold, regions};
+use crate::score::{anomaly_map, lift, region_threshold, regions};
 pub use compare::{Comparison, NearestNormal};
 pub use params::{Mode, ModeParams};
 
@@ -172,10 +172,9 @@ impl Detector {
                 text: "a score is not a finite number".into(),
             });
         }
-        let map = AnomalyMap {
-            values: anomaly_map(&grid, &compared.map_scores, self.params.map_sigma_px, &prepared.cloud),
-            window: prepared.window,
-        };
+        let mut values = anomaly_map(&grid, &compared.map_scores, self.params.map_sigma_px, &prepared.cloud);
+        lift(&mut values, &prepared.cloud);
+        let map = AnomalyMap { values, window: prepared.window };
         let regions = regions(&map, &prepared, region_threshold(&map), REGIONS_MAX);
         laps.lap("score");
         Ok(Detection {

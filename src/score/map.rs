@@ -120,6 +120,16 @@ fn transpose(image: &[f32]) -> Vec<f32> {
     (0..image.len()).map(pixel).collect()
 }
 
+/// Makes the scores of measured pixels positive without changing their order, and those of all
+/// others 0: `ln(1 + e^s)`, nearly `s` itself where it matters. So 0 says "no score", lies
+/// below every score, and pixels of the whole image can be ranked.
+pub fn lift(values: &mut [f32], cloud: &OrganizedCloud) {
+    for (value, valid) in values.iter_mut().zip(cloud.valid()) {
+        let lifted = value.max(0.0) + (-value.abs()).exp().ln_1p();
+        *value = if *valid { lifted.max(f32::MIN_POSITIVE) } else { 0.0 };
+    }
+}
+
 /// The map on the scan's own grid, row-major `[scan_height * scan_width]`: bilinear between
 /// the frame's scored pixels, 0 outside the frame and where the nearest frame pixel has no
 /// score.

@@ -18,7 +18,7 @@ use crate::preprocess::FrameWindow;
 
 pub use fuse::{BranchDistances, JointStats, LineScores, branch_shares, fuse_line, joint};
 pub use fuse::{image_score, image_score_paper, worst_patch};
-pub use map::{SIGMA_PX, anomaly_map, scan_map};
+pub use map::{SIGMA_PX, anomaly_map, lift, scan_map};
 pub use regions::{map_median, region_threshold, regions};
 
 /// How much a branch contributed to the worst patch's score, 0 to 1.
