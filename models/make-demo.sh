@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 export_bin=${ZAL_EXPORT:-target/release/zal-export}
 work=${1:-target/demo-bundle}
 rm -rf "$work" && mkdir -p "$work"
-"$export_bin" synth --out "$work/data" --families ring,gland,cone,disc,rod,block,ball,tuber,rope --train 20 --test 0 --seed 1
+"$export_bin" synth --out "$work/data" --families ring,gland,cone,disc,rod,block,ball,rope,tyre --train 12 --test 0 --seed 1
 "$export_bin" backbone --arch resnet18 --seed 7 --weights f16 --out "$work/rgb.onnx"
 "$export_bin" point-graphs --seed 7 --out "$work"
 for mode in line paper; do

@@ -16,7 +16,7 @@ use crate::pictures;
 pub const DEFAULT_FAMILY: &str = "tuber";
 
 /// Rows and columns of a scan.
-const SIZE_PX: usize = 800;
+const SIZE_PX: usize = 400;
 
 /// Shown one after the other, as far as they fit the family.
 const DEFECTS: [Defect; 7] = [
