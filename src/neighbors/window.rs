@@ -183,11 +183,9 @@ impl<'g> BlockSearch<'g> {
 
     /// Takes the limits of lanes away whose window is not proven.
     fn settled(&self, mut limits: Lane) -> Lane {
-        for lane in 0..LANES {
-            let proven = self.active[lane] && self.beyond_sq(lane).iter().all(|b| *b > limits[lane]);
-            if !proven {
-                limits[lane] = NO_LIMIT;
-            }
+        for (lane, limit) in limits.iter_mut().enumerate() {
+            let proven = self.active[lane] && self.beyond_sq(lane).iter().all(|b| *b > *limit);
+            *limit = if proven { *limit } else { NO_LIMIT };
         }
         limits
     }
@@ -241,6 +239,7 @@ pub(crate) fn lane_at(plane: &[f32], at: usize) -> &Lane {
     "x86_64+avx2+fma",
     "aarch64+neon"
 ))]
+#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^24")]
 fn nearest_limits(distances_sq: &[Lane], k: u32, guess: &Lane, searched: &[bool; LANES]) -> Lane {
     let target = k as f32;
     let mut limits = first_limits(distances_sq, target, guess, searched);
@@ -252,10 +251,9 @@ fn nearest_limits(distances_sq: &[Lane], k: u32, guess: &Lane, searched: &[bool;
         let halve = pass > PASSES_SECANT && pass % 2 == 0;
         let mut any_open = false;
         for l in 0..LANES {
-            let count = counts[l] as f32;
-            open[l] &= count != target;
+            open[l] &= counts[l] != k;
             any_open |= open[l];
-            let below = count < target;
+            let (count, below) = (counts[l] as f32, counts[l] < k);
             (low[l], low_count[l]) = if below { (limits[l], count) } else { (low[l], low_count[l]) };
             (high[l], high_count[l]) = if below { (high[l], high_count[l]) } else { (limits[l], count) };
             let share = if halve { 0.5 } else { (target - low_count[l]) / (high_count[l] - low_count[l]) };

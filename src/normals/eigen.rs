@@ -22,8 +22,8 @@ impl Moments {
     #[inline(always)]
     pub(crate) fn add(&mut self, d: [f64; 3]) {
         self.count += 1.0;
-        for axis in 0..3 {
-            self.sum[axis] += d[axis];
+        for (sum, component) in self.sum.iter_mut().zip(d) {
+            *sum += component;
         }
         let [x, y, z] = d;
         let products = [x * x, x * y, x * z, y * y, y * z, z * z];

@@ -259,8 +259,8 @@ fn estimate_lanes(
             sum: [moments.sum[0][l], moments.sum[1][l], moments.sum[2][l]],
             products: std::array::from_fn(|i| moments.products[i][l]),
         });
-        for axis in 0..3 {
-            out[axis][l] = normal[axis];
+        for (plane, component) in out.iter_mut().zip(normal) {
+            plane[l] = component;
         }
     }
 }

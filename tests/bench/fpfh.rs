@@ -44,6 +44,7 @@ fn wavy_cloud() -> OrganizedCloud {
 }
 
 fn bench(criterion: &mut Criterion) {
+    rayon::ThreadPoolBuilder::new().num_threads(1).build_global().expect("no pool was started before");
     let cloud = reference_cloud().unwrap_or_else(wavy_cloud);
     let points: Vec<_> = cloud.valid_indices().into_iter().map(|i| cloud.points()[i]).collect();
     let params = FpfhParams::default();
@@ -59,10 +60,5 @@ fn bench(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn one_thread(criterion: &mut Criterion) {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("one thread can be started");
-    pool.install(|| bench(criterion));
-}
-
-criterion_group!(benches, one_thread);
+criterion_group!(benches, bench);
 criterion_main!(benches);

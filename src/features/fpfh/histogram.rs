@@ -44,6 +44,13 @@ pub(crate) fn weight(distance_sq: f32) -> f32 {
     if distance_sq > COINCIDENT_SQ { 1.0 / distance_sq } else { 0.0 }
 }
 
+/// A number of pairs.
+#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^24")]
+#[inline(always)]
+pub(crate) const fn as_f32(count: u32) -> f32 {
+    count as f32
+}
+
 /// Slot of a stored bin: `level` bins above or below the centre of `feature`.
 #[inline(always)]
 pub(crate) const fn slot(feature: usize, level: usize, below: bool) -> usize {
@@ -52,15 +59,14 @@ pub(crate) const fn slot(feature: usize, level: usize, below: bool) -> usize {
 }
 
 /// Adds the counters of one lane to a row of counts.
-#[expect(clippy::cast_precision_loss, reason = "a counter word holds at most 31 a field")]
 pub(crate) fn drain_lane(counters: &Counters, lane: usize, row: &mut SpfhRow) {
     for feature in 0..3 {
         for level in 1..=LEVELS {
-            row[slot(feature, level, false)] += count_at(counters.above[feature][lane], level) as f32;
-            row[slot(feature, level, true)] += count_at(counters.below[feature][lane], level) as f32;
+            row[slot(feature, level, false)] += as_f32(count_at(counters.above[feature][lane], level));
+            row[slot(feature, level, true)] += as_f32(count_at(counters.below[feature][lane], level));
         }
     }
-    row[SUM_SLOT] += counters.pairs[lane] as f32;
+    row[SUM_SLOT] += as_f32(counters.pairs[lane]);
 }
 
 /// Adds the counters of all lanes, which counted for the same point, to its row.

@@ -81,3 +81,41 @@ pub(crate) fn fpfh<'a>(
     }
     finish(&sums, own, rule, out);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::features::fpfh::{BINS, FPFH_DIMS};
+
+    /// PCL's own unit test (test/features/test_pfh_estimation.cpp): SPFHs over the whole
+    /// cloud bun0.pcd, then the weighting alone, the i-th point at the made-up squared
+    /// distance i; `pcl_bun0_fpfh.json` holds its expected values and its tolerance 0.01.
+    #[test]
+    #[expect(clippy::print_stderr, reason = "a skipped test says so")]
+    #[expect(clippy::cast_precision_loss, reason = "397 points")]
+    fn pcl_unit_test_values() {
+        let Some(shared) = std::env::var_os("ZAL_SHARED").map(std::path::PathBuf::from) else {
+            eprintln!("skipped: ZAL_SHARED is not set, so bun0.pcd cannot be read");
+            return;
+        };
+        let text = std::fs::read_to_string(shared.join("data/clouds/bun0.pcd")).unwrap();
+        let json = std::fs::read(shared.join("vectors/fpfh/pcl_bun0_fpfh.json")).unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+        let lines = text.split("DATA ascii\n").nth(1).unwrap().lines();
+        let values: Vec<Vec<f32>> =
+            lines.map(|l| l.split(' ').map(|v| v.parse().unwrap()).collect()).collect();
+        let points: Vec<_> = values.iter().map(|v| [v[0], v[1], v[2]]).collect();
+        let normals: Vec<_> = values.iter().map(|v| [v[3], v[4], v[5]]).collect();
+        let others = |index: u32| (0..397).filter(|i| *i != index).collect::<Vec<u32>>();
+        let row = |index: u32| spfh(&points, &normals, index as usize, &others(index), FinishingRule::Pcl);
+        let spfhs: Vec<_> = (0..397).map(row).collect();
+        let mut found = [0.0; FPFH_DIMS];
+        let neighbors = spfhs.iter().enumerate().map(|(i, row)| (row, i as f32));
+        fpfh(neighbors, &spfhs[0], FinishingRule::Pcl, &mut found);
+        for (bin, expected) in json["fpfh_point_0"].as_array().unwrap().iter().enumerate() {
+            let difference = f64::from(found[bin]) - expected.as_f64().unwrap();
+            assert!(difference.abs() < 1e-2, "bin {bin}: {} instead of {expected}", found[bin]);
+        }
+        assert_eq!(found.len(), 3 * BINS);
+    }
+}

@@ -23,6 +23,7 @@ use histogram::SpfhRow;
 
 pub use crate::normals::Orientation;
 pub use histogram::{FPFH_DIMS, FinishingRule};
+pub use pair::BINS;
 pub use pool::{MissingRule, pool_patches};
 
 /// Settings of the descriptors.

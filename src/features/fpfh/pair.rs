@@ -26,13 +26,13 @@ pub(crate) const LEVELS: usize = BINS / 2;
 /// Squares of 1/11, 3/11, .. 9/11.
 const BORDERS_SQ: [f32; LEVELS] = [1.0 / 121.0, 9.0 / 121.0, 25.0 / 121.0, 49.0 / 121.0, 81.0 / 121.0];
 /// Squared tangents of pi/11 times 1, 3, 5, 7, 9.
-const TANGENTS_SQ: [f32; LEVELS] = [0.086_216_52, 1.331_858, 48.374_15, 4.794_762_3, 0.413_013_13];
+const TANGENTS_SQ: [f32; LEVELS] = [0.086_216_52, 1.331_858, 48.374_15, 4.794_762, 0.413_013_13];
 /// Of those, how many lie below a right angle.
 const ACUTE: usize = 3;
 /// |v|^2 below this share of |d|^2 is rounding: the pair has no frame.
 const FRAME_MIN: f32 = 2e-7;
 /// Width of a counter's field.
-const FIELD_BITS: u32 = 5;
+const FIELD_BITS: usize = 5;
 
 /// The counters of [`LANES`] lanes: for each feature one word for the bins above the
 /// centre and one for those below.
@@ -140,11 +140,11 @@ fn angle_step(y_sq: f32, x_sq: f32) -> u32 {
 }
 
 const fn field(level: usize) -> u32 {
-    1 << (FIELD_BITS * level as u32)
+    1 << (FIELD_BITS * level)
 }
 
 /// The count in one field of a counter word.
 #[inline(always)]
 pub(crate) const fn count_at(word: u32, level: usize) -> u32 {
-    word >> (FIELD_BITS * level as u32) & ((1 << FIELD_BITS) - 1)
+    word >> (FIELD_BITS * level) & ((1 << FIELD_BITS) - 1)
 }

@@ -10,7 +10,7 @@ use ndarray::Array2;
 use rayon::prelude::*;
 
 use super::FpfhParams;
-use super::histogram::{FPFH_DIMS, FinishingRule, SUM_SLOT, SpfhRow, finish, slot, weight};
+use super::histogram::{FPFH_DIMS, FinishingRule, SUM_SLOT, SpfhRow, as_f32, finish, slot, weight};
 use super::listed::{self, degenerate_by};
 use super::pair::{Counters, Degenerate, LEVELS, PAIRS_PER_FLUSH, Pairs, count, count_at};
 use crate::neighbors::grid::{LANES, Lane, PaddedGrid};
@@ -138,7 +138,7 @@ fn count_block(
     }
     flush(&mut counters, &mut levels, &mut members);
     for l in 0..LANES {
-        let increment = if members[l] > 0 { 100.0 / members[l] as f32 } else { 0.0 };
+        let increment = if members[l] > 0 { 100.0 / as_f32(members[l]) } else { 0.0 };
         for slot in 0..32 {
             out[l][slot] = levels[slot][l] * increment;
         }
@@ -150,17 +150,22 @@ fn flush(counters: &mut Counters, levels: &mut [Lane; 32], members: &mut [u32; L
     for feature in 0..3 {
         for level in 1..=LEVELS {
             let (above, below) = (slot(feature, level, false), slot(feature, level, true));
-            for l in 0..LANES {
-                levels[above][l] += count_at(counters.above[feature][l], level) as f32;
-                levels[below][l] += count_at(counters.below[feature][l], level) as f32;
-            }
+            add_counts(&mut levels[above], &counters.above[feature], level);
+            add_counts(&mut levels[below], &counters.below[feature], level);
         }
     }
     for l in 0..LANES {
-        levels[SUM_SLOT][l] += counters.pairs[l] as f32;
+        levels[SUM_SLOT][l] += as_f32(counters.pairs[l]);
         members[l] += counters.members[l];
     }
     *counters = Counters::default();
+}
+
+#[inline(always)]
+fn add_counts(level_counts: &mut Lane, words: &[u32; LANES], level: usize) {
+    for (count, word) in level_counts.iter_mut().zip(words) {
+        *count += as_f32(count_at(*word, level));
+    }
 }
 
 fn weigh_image(surface: &Surface, image: &SpfhImage, rule: FinishingRule) -> Array2<f32> {
