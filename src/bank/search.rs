@@ -45,7 +45,7 @@ use super::bound::{Bound, Query};
 use super::distance::distance_sq;
 use super::limit::Limit;
 use super::numbers::{norm_sq, to_f32};
-use super::product::{LANES, pack_rows, positions_within, products};
+use super::product::{LANES, pack_rows, positions_within, products, smallest};
 
 /// A bank row near a query.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -139,7 +139,7 @@ const MEASURED_SHARE: usize = 64;
 /// Queries from which on the full product beats measuring every row.
 const FULL_QUERIES_MIN: usize = 16;
 /// Rows of one tile of the full product.
-const TILE_ROWS: usize = 1024;
+const TILE_ROWS: usize = 512;
 /// Queries worked on together: their bounds stay in the cache.
 const QUERY_BLOCK: usize = 24;
 
@@ -344,22 +344,32 @@ impl SearchIndex {
         let to = (first + TILE_ROWS).min(self.count());
         let bounds = self.full_products(self.view().slice_move(s![first..to, ..]), doubled);
         let bounds = bounds.chunks_exact((to - first).next_multiple_of(LANES));
-        let mut near = Vec::new();
         let per_query = queries.rows().into_iter().zip(bounds).zip(limits);
         let nearest = per_query.map(|((query, bounds), best)| {
-            let query = slice(&query);
-            let limit = Limit::of_values(query);
-            let mut best = best.clone();
-            near.clear();
-            positions_within(&bounds[..to - first], limit.threshold(best.limit_sq()), &mut near);
-            for &at in &near {
-                if bounds[at] <= limit.threshold(best.limit_sq()) {
-                    best.offer(self.measure(query, first + at), first + at);
-                }
-            }
-            best
+            self.search_bounds(slice(&query), first, &bounds[..to - first], best.clone())
         });
         nearest.collect()
+    }
+
+    /// Improves `best` by the rows from `first` on, given a bound for each.
+    fn search_bounds(&self, query: &[f32], first: usize, bounds: &[f32], mut best: Best) -> Best {
+        let limit = Limit::of_values(query);
+        let least = smallest(bounds);
+        if least > limit.threshold(best.limit_sq()) {
+            return best;
+        }
+        // The row that looks nearest goes first: hardly any other is then left to measure.
+        let seed = bounds.iter().position(|bound| *bound <= least).unwrap_or(0);
+        best.offer(self.measure(query, first + seed), first + seed);
+        let mut near = Vec::new();
+        positions_within(bounds, limit.threshold(best.limit_sq()), &mut near);
+        near.retain(|at| *at != seed);
+        for at in near {
+            if bounds[at] <= limit.threshold(best.limit_sq()) {
+                best.offer(self.measure(query, first + at), first + at);
+            }
+        }
+        best
     }
 
     /// `|b|^2 - 2 b.q` of whole rows `b`, `[queries, rows]` with the rows padded to full lanes.
