@@ -167,6 +167,35 @@ impl Basis {
         to
     }
 
+    /// The first `count` - 1 coordinates of rows and the residual beside them, `[rows, count]`,
+    /// and the rows' largest norm after the mean is subtracted. Zeros fill what narrower rows
+    /// leave. The errors are those of [`Self::project_rows`].
+    ///
+    /// # Panics
+    /// When the rows have other columns, or `count` exceeds [`NEAR_AXES`].
+    #[must_use]
+    pub fn leading(&self, rows: ArrayView2<f32>, count: usize) -> (Vec<f32>, f64) {
+        assert_eq!(rows.ncols(), self.dims(), "the rows have the basis's columns");
+        assert!(count <= NEAR_AXES, "{count} coordinates, at most {NEAR_AXES}");
+        let (mut to, mut norm_sq_max) = (Vec::with_capacity(rows.nrows() * count), 0.0_f64);
+        let axes = self.axes.as_ref().map(|axes| axes.rows.slice(s![..count - 1, ..]));
+        for block in rows.axis_chunks_iter(Axis(0), PROJECT_ROWS) {
+            let centred = block.mapv(f64::from) - &self.mean;
+            let along = axes.map_or_else(|| centred.clone(), |axes| centred.dot(&axes.t()));
+            for (row, along) in centred.rows().into_iter().zip(along.rows()) {
+                let norm_sq = row.dot(&row);
+                norm_sq_max = norm_sq_max.max(norm_sq);
+                if self.dims() < count {
+                    to.extend(row.iter().map(|value| to_f32(*value)));
+                    to.resize(to.len().next_multiple_of(count), 0.0);
+                } else {
+                    append(along.iter().copied().take(count - 1), norm_sq, &mut to);
+                }
+            }
+        }
+        (to, norm_sq_max.sqrt())
+    }
+
     /// Coordinates of a few queries `[queries, dims]`, in f32.
     ///
     /// # Panics

@@ -63,7 +63,7 @@ impl Bound {
         Self { basis, rows: rows.nrows(), near, near_sq, far }
     }
 
-    pub(super) fn basis(&self) -> &Basis {
+    pub(super) const fn basis(&self) -> &Arc<Basis> {
         &self.basis
     }
 

@@ -37,15 +37,17 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use ndarray::{ArcArray2, ArrayView2, Axis, s};
-use rayon::prelude::{IntoParallelIterator, IntoParallelRefIterator, ParallelIterator};
+use rayon::prelude::{
+    IndexedParallelIterator, IntoParallelIterator, IntoParallelRefIterator, ParallelIterator,
+};
 
-use super::basis::Basis;
+use super::basis::{Basis, Projected};
 use super::best::Best;
 use super::bound::{Bound, Query};
 use super::distance::distance_sq;
 use super::limit::Limit;
 use super::numbers::{norm_sq, to_f32};
-use super::product::{LANES, pack_rows, positions_within, products};
+use super::product::{LANES, pack_rows, positions_within, products, smallest};
 
 /// A bank row near a query.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -129,8 +131,10 @@ pub const VALUE_MAX: f32 = 1e15;
 
 /// Most columns of a row: with [`VALUE_MAX`], sums of squares then stay finite in f32.
 pub const COLUMNS_MAX: usize = 1 << 20;
-/// Up to this many rows every distance is computed: preparing would cost more.
+/// Up to this many rows every distance is computed: fitting a basis would cost more.
 const SMALL_ROWS: usize = 256;
+/// The same when the basis is given.
+const TINY_ROWS: usize = 32;
 /// A query whose first look leaves more than `rows / NEAR_SHARE` rows goes to the full product,
 /// and one that has more than `rows / MEASURED_SHARE` rows to measure: looking at them one by
 /// one would cost a good part of the product.
@@ -139,7 +143,7 @@ const MEASURED_SHARE: usize = 64;
 /// Queries from which on the full product beats measuring every row.
 const FULL_QUERIES_MIN: usize = 16;
 /// Rows of one tile of the full product.
-const TILE_ROWS: usize = 1024;
+const TILE_ROWS: usize = 512;
 /// Queries worked on together: their bounds stay in the cache.
 const QUERY_BLOCK: usize = 24;
 
@@ -180,7 +184,7 @@ impl SearchIndex {
         if basis.dims() != index.dims() {
             return Err(SearchError::Dims { found: basis.dims(), expected: index.dims() });
         }
-        if index.count() > SMALL_ROWS {
+        if index.count() > TINY_ROWS {
             index.bound = Some(Bound::new(basis, index.view()));
         }
         Ok(index)
@@ -206,6 +210,12 @@ impl SearchIndex {
         Ok(index)
     }
 
+    /// The basis in use, to prepare other rows of the same kind with; few rows have none.
+    #[must_use]
+    pub fn basis(&self) -> Option<Arc<Basis>> {
+        self.bound.as_ref().map(Bound::basis).cloned()
+    }
+
     /// Number of rows.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -224,37 +234,51 @@ impl SearchIndex {
     /// # Errors
     /// When `k` is 0, the queries have other columns, or a value is not finite or too large.
     pub fn nearest(&self, queries: ArrayView2<f32>, k: usize) -> Result<Neighbors, SearchError> {
+        check_queries(queries, self.dims())?;
+        let queries = queries.as_standard_layout();
+        let projected = self.bound.as_ref().map(|bound| project(bound.basis(), queries.view()));
+        self.nearest_projected(queries.view(), projected.as_deref(), k)
+    }
+
+    /// As [`Self::nearest`], for checked queries in standard layout whose coordinates (by
+    /// [`project`] with the index's own basis) are at hand.
+    pub(super) fn nearest_projected(
+        &self,
+        queries: ArrayView2<f32>,
+        projected: Option<&[Projected]>,
+        k: usize,
+    ) -> Result<Neighbors, SearchError> {
         if k == 0 {
             return Err(SearchError::Empty { what: "neighbours asked for" });
         }
-        if queries.ncols() != self.dims() {
-            return Err(SearchError::Dims { found: queries.ncols(), expected: self.dims() });
-        }
-        check_values("query", queries)?;
         let per_query = k.min(self.count());
-        let queries = queries.as_standard_layout();
-        let found: Vec<Found> = (0..queries.nrows().div_ceil(QUERY_BLOCK))
-            .into_par_iter()
-            .flat_map_iter(|block| {
-                let from = block * QUERY_BLOCK;
-                let to = (from + QUERY_BLOCK).min(queries.nrows());
-                self.search_block(queries.slice(s![from..to, ..]), per_query)
-            })
-            .collect();
-        Ok(Neighbors { per_query, all: self.finish(queries.view(), found) })
+        let found: Vec<Found> = match (&self.bound, projected) {
+            (Some(bound), Some(projected)) => projected
+                .par_iter()
+                .zip(queries.axis_chunks_iter(Axis(0), QUERY_BLOCK).collect::<Vec<_>>())
+                .flat_map_iter(|(projected, queries)| self.search_block(bound, queries, projected, per_query))
+                .collect(),
+            _ => (0..queries.nrows())
+                .into_par_iter()
+                .map(|query| self.measure_all(slice(&queries.row(query)), per_query))
+                .collect(),
+        };
+        Ok(Neighbors { per_query, all: self.finish(queries, found) })
     }
 
     /// Steps 1 to 3 for at most [`QUERY_BLOCK`] queries.
-    fn search_block(&self, queries: ArrayView2<f32>, k: usize) -> Vec<Found> {
-        let Some(bound) = &self.bound else {
-            return queries.rows().into_iter().map(|query| self.measure_all(slice(&query), k)).collect();
-        };
-        let projected = bound.basis().project_queries(queries);
-        let bounds = bound.bounds(&projected);
+    fn search_block(
+        &self,
+        bound: &Bound,
+        queries: ArrayView2<f32>,
+        projected: &Projected,
+        k: usize,
+    ) -> Vec<Found> {
+        let bounds = bound.bounds(projected);
         let per_query = bounds.chunks_exact(bound.bounds_count()).zip(queries.rows()).enumerate();
         per_query
             .map(|(at, (bounds, values))| {
-                let query = bound.query(slice(&values), &projected, at);
+                let query = bound.query(slice(&values), projected, at);
                 self.search_one(bound, &query, bounds, k)
             })
             .collect()
@@ -344,22 +368,32 @@ impl SearchIndex {
         let to = (first + TILE_ROWS).min(self.count());
         let bounds = self.full_products(self.view().slice_move(s![first..to, ..]), doubled);
         let bounds = bounds.chunks_exact((to - first).next_multiple_of(LANES));
-        let mut near = Vec::new();
         let per_query = queries.rows().into_iter().zip(bounds).zip(limits);
         let nearest = per_query.map(|((query, bounds), best)| {
-            let query = slice(&query);
-            let limit = Limit::of_values(query);
-            let mut best = best.clone();
-            near.clear();
-            positions_within(&bounds[..to - first], limit.threshold(best.limit_sq()), &mut near);
-            for &at in &near {
-                if bounds[at] <= limit.threshold(best.limit_sq()) {
-                    best.offer(self.measure(query, first + at), first + at);
-                }
-            }
-            best
+            self.search_bounds(slice(&query), first, &bounds[..to - first], best.clone())
         });
         nearest.collect()
+    }
+
+    /// Improves `best` by the rows from `first` on, given a bound for each.
+    fn search_bounds(&self, query: &[f32], first: usize, bounds: &[f32], mut best: Best) -> Best {
+        let limit = Limit::of_values(query);
+        let least = smallest(bounds);
+        if least > limit.threshold(best.limit_sq()) {
+            return best;
+        }
+        // The row that looks nearest goes first: hardly any other is then left to measure.
+        let seed = bounds.iter().position(|bound| *bound <= least).unwrap_or(0);
+        best.offer(self.measure(query, first + seed), first + seed);
+        let mut near = Vec::new();
+        positions_within(bounds, limit.threshold(best.limit_sq()), &mut near);
+        near.retain(|at| *at != seed);
+        for at in near {
+            if bounds[at] <= limit.threshold(best.limit_sq()) {
+                best.offer(self.measure(query, first + at), first + at);
+            }
+        }
+        best
     }
 
     /// `|b|^2 - 2 b.q` of whole rows `b`, `[queries, rows]` with the rows padded to full lanes.
@@ -376,7 +410,8 @@ impl SearchIndex {
         &values[row * self.rows.ncols()..][self.columns.clone()]
     }
 
-    fn view(&self) -> ArrayView2<'_, f32> {
+    /// The rows and columns searched.
+    pub(super) fn view(&self) -> ArrayView2<'_, f32> {
         self.rows.slice(s![.., self.columns.clone()])
     }
 }
@@ -389,6 +424,20 @@ struct Found {
 
 fn slice<'a>(row: &ndarray::ArrayView1<'a, f32>) -> &'a [f32] {
     row.to_slice().expect("rows of a standard layout are contiguous")
+}
+
+/// Coordinates of checked queries, block by block.
+pub(super) fn project(basis: &Basis, queries: ArrayView2<f32>) -> Vec<Projected> {
+    let blocks: Vec<_> = queries.axis_chunks_iter(Axis(0), QUERY_BLOCK).collect();
+    blocks.into_par_iter().map(|block| basis.project_queries(block)).collect()
+}
+
+/// Whether queries can be compared with rows of so many columns.
+pub(super) fn check_queries(queries: ArrayView2<f32>, dims: usize) -> Result<(), SearchError> {
+    if queries.ncols() != dims {
+        return Err(SearchError::Dims { found: queries.ncols(), expected: dims });
+    }
+    check_values("query", queries)
 }
 
 fn check_values(what: &'static str, rows: ArrayView2<f32>) -> Result<(), SearchError> {
