@@ -240,7 +240,7 @@ pub(crate) fn lane_at(plane: &[f32], at: usize) -> &Lane {
     "aarch64+neon"
 ))]
 #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^24")]
-fn nearest_limits(distances_sq: &[Lane], k: u32, guess: &Lane, searched: &[bool; LANES]) -> Lane {
+pub(crate) fn nearest_limits(distances_sq: &[Lane], k: u32, guess: &Lane, searched: &[bool; LANES]) -> Lane {
     let target = k as f32;
     let mut limits = first_limits(distances_sq, target, guess, searched);
     let (mut low, mut low_count) = ([0.0; LANES], [0.0; LANES]);
