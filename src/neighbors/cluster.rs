@@ -249,3 +249,68 @@ fn measure(points: &[[f32; 3]], candidates: &[u32], center: &[Lane; 3], out: &mu
     }
     measured
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::neighbors::{NeighborList, PointTree};
+
+    /// Points on a bent sheet, some doubled, and a few far away from all others.
+    fn sheet() -> Vec<[f32; 3]> {
+        let on_sheet = |i: u16| {
+            let (row, column) = (f32::from(i / 29), f32::from(i % 29));
+            [column * 1.01e-3, row * 0.97e-3, 0.5 + 1e-4 * f32::from(i.wrapping_mul(7919) % 101)]
+        };
+        let mut points: Vec<_> = (0..900).map(on_sheet).collect();
+        points.extend((0..40).map(|i| on_sheet(i * 13)));
+        points.extend((0_u8..5).map(|i| [f32::from(i), 7.0, -2.0 * f32::from(i)]));
+        points
+    }
+
+    fn compare(points: &[[f32; 3]], reach: Reach) -> usize {
+        let (clusters, tree) = (Clusters::new(points), PointTree::new(points));
+        let (mut search, mut list) = (ClusterSearch::new(&clusters), NeighborList::default());
+        let mut settled = 0;
+        for (index, block) in clusters.blocks().iter().enumerate() {
+            let [limits] = search.settle(index, [reach]);
+            for (lane, point) in block.indices().iter().enumerate() {
+                if limits[lane] < 0.0 {
+                    continue;
+                }
+                settled += 1;
+                let members = search.candidates().iter().zip(search.distances_sq());
+                let members = members.filter(|(i, d)| d[lane] <= limits[lane] && *i != point);
+                let found: Vec<u32> = members.map(|(i, _)| *i).collect();
+                tree.neighbors(*point as usize, reach, &mut list);
+                assert_eq!(found, list.indices, "point {point}, {reach:?}");
+            }
+        }
+        settled
+    }
+
+    #[test]
+    fn settled_lanes_have_the_neighbors_of_the_kd_tree() {
+        let points = sheet();
+        for reach in [Reach::Nearest(2), Reach::Nearest(30), Reach::Nearest(100), Reach::Within(4e-3)] {
+            let settled = compare(&points, reach);
+            assert!(settled * 10 > points.len() * 7, "{reach:?} settles {settled} of {}", points.len());
+        }
+    }
+
+    #[test]
+    fn every_point_is_in_one_block() {
+        for count in [0, 1, 15, 16, 17, 33, 945] {
+            let points = &sheet()[..count];
+            let clusters = Clusters::new(points);
+            let mut seen: Vec<u32> = clusters.blocks().iter().flat_map(|b| b.indices().to_vec()).collect();
+            seen.sort_unstable();
+            assert!(seen.into_iter().eq((0..).take(count)), "{count} points");
+        }
+    }
+
+    #[test]
+    fn too_many_candidates_are_left_to_the_kd_tree() {
+        let points = vec![[0.1, 0.2, 0.5]; CANDIDATES_MAX + 1];
+        assert_eq!(compare(&points, Reach::Within(1e-3)), 0);
+    }
+}
