@@ -1,11 +1,12 @@
 //! Exact neighbours of a point: its `k` nearest, or all within a radius.
 //!
-//! Two searches, one answer. [`window`] looks only at the pixels around a point of an
-//! organised cloud and proves that nothing outside can be nearer; [`tree`] is a kd-tree
-//! for the points whose window cannot be proven and for clouds without a grid. Both
-//! measure squared distances with [`distance_sq`], so that membership never depends on
+//! Three searches, one answer. [`window`] looks only at the pixels around a point of an
+//! organised cloud and proves that nothing outside can be nearer; [`cluster`] does the same
+//! with boxes of close points for clouds without a grid; [`tree`] is a kd-tree for the
+//! points and settings that neither can settle. All measure squared distances with [`distance_sq`], so that membership never depends on
 //! which of them answered. Nothing here knows what the neighbours are for.
 
+pub mod cluster;
 pub mod grid;
 pub mod spans;
 pub mod tree;

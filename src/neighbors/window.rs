@@ -240,7 +240,7 @@ pub(crate) fn lane_at(plane: &[f32], at: usize) -> &Lane {
     "aarch64+neon"
 ))]
 #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^24")]
-fn nearest_limits(distances_sq: &[Lane], k: u32, guess: &Lane, searched: &[bool; LANES]) -> Lane {
+pub(crate) fn nearest_limits(distances_sq: &[Lane], k: u32, guess: &Lane, searched: &[bool; LANES]) -> Lane {
     let target = k as f32;
     let mut limits = first_limits(distances_sq, target, guess, searched);
     let (mut low, mut low_count) = ([0.0; LANES], [0.0; LANES]);
@@ -310,4 +310,72 @@ fn first_limits(distances_sq: &[Lane], target: f32, guess: &Lane, searched: &[bo
     }
     let from_pitch = |l: usize| nearest[l] * target * std::f32::consts::FRAC_1_PI;
     std::array::from_fn(|l| if guess[l] > 0.0 { guess[l] } else { from_pitch(l) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cloud::OrganizedCloud;
+    use crate::neighbors::{NeighborList, PointTree};
+
+    /// A slanted, rippled surface with a hole and a lone point in the hole.
+    fn cloud(height: u16, width: u16) -> OrganizedCloud {
+        let point = |i: u16| {
+            let (row, column) = (i / width, i % width);
+            let in_hole = row.abs_diff(height / 2) < 8 && column.abs_diff(width / 2) < 8;
+            let lone = row == height / 2 && column == width / 2;
+            if in_hole && !lone {
+                return [0.0; 3];
+            }
+            let z = 0.5 + 8e-4 * f32::from(column) + 1e-4 * f32::from(i.wrapping_mul(7919) % 101);
+            [(f32::from(column) - 20.0) * 2e-3 * z, (f32::from(row) - 20.0) * 2e-3 * z, z]
+        };
+        let points = (0..height * width).map(point).collect();
+        OrganizedCloud::new(height.into(), width.into(), points).unwrap()
+    }
+
+    /// Pixels whose neighbours agree, and pixels left to the kd-tree.
+    fn compare(cloud: &OrganizedCloud, reach: Reach) -> (usize, usize) {
+        let grid = PaddedGrid::new(cloud, margin_for(reach).unwrap()).unwrap();
+        let pixels = cloud.valid_indices();
+        let points: Vec<_> = pixels.iter().map(|i| cloud.points()[*i]).collect();
+        let (tree, mut list) = (PointTree::new(&points), NeighborList::default());
+        let mut search = BlockSearch::new(&grid);
+        let (mut settled, mut left) = (0, 0);
+        for (index, pixel) in pixels.iter().enumerate() {
+            let (row, column) = (pixel / cloud.width(), pixel % cloud.width());
+            let (first, lane) = (column - column % LANES, column % LANES);
+            assert!(search.start(row, first, [2; 4]));
+            let limit = search.settle(reach, &[0.0; LANES])[lane];
+            if limit < 0.0 {
+                left += 1;
+                continue;
+            }
+            tree.neighbors(index, reach, &mut list);
+            let within = search.distances_sq().iter().filter(|d| d[lane] <= limit).count();
+            assert_eq!(within, list.indices.len() + 1, "pixel {pixel}, {reach:?}");
+            assert!(list.distances_sq.iter().all(|d| *d <= limit), "pixel {pixel}, {reach:?}");
+            settled += 1;
+        }
+        (settled, left)
+    }
+
+    #[test]
+    fn settled_lanes_have_the_neighbors_of_the_kd_tree() {
+        let cloud = cloud(44, 50);
+        for reach in [Reach::Nearest(2), Reach::Nearest(30), Reach::Nearest(100), Reach::Within(5e-3)] {
+            let (settled, left) = compare(&cloud, reach);
+            assert!(left * 20 < settled, "{reach:?}: {settled} settled, {left} left");
+        }
+    }
+
+    #[test]
+    fn a_window_that_cannot_grow_ends_the_search() {
+        // More neighbours than there are points: every lane is left, and the loop ends.
+        let cloud = cloud(20, 20);
+        assert_eq!(compare(&cloud, Reach::Nearest(1000)).0, 0);
+        // A radius larger than the margin of 32 pixels can show.
+        let cloud = self::cloud(3, 120);
+        assert!(compare(&cloud, Reach::Within(0.06)).1 > 0);
+    }
 }

@@ -1,6 +1,7 @@
 //! The smallest eigenvector of a neighbourhood's covariance.
 
 use super::NORMAL_OF_DEGENERATE;
+use crate::neighbors::grid::{LANES, Lane};
 
 /// Sums over a point's neighbours: count, d, and the six products of d's components, where
 /// d is the difference to the point.
@@ -29,6 +30,51 @@ impl Moments {
         let products = [x * x, x * y, x * z, y * y, y * z, z * z];
         for (sum, product) in self.products.iter_mut().zip(products) {
             *sum += product;
+        }
+    }
+}
+
+/// [`Moments`] of 16 points side by side.
+#[derive(Default)]
+pub(crate) struct LaneMoments {
+    count: [f64; LANES],
+    sum: [[f64; LANES]; 3],
+    products: [[f64; LANES]; 6],
+}
+
+impl LaneMoments {
+    /// Adds to every lane whose distance is within its limit.
+    #[inline(always)]
+    pub(crate) fn add(&mut self, center: [&Lane; 3], other: [&Lane; 3], distances_sq: &Lane, limits: &Lane) {
+        for l in 0..LANES {
+            let member = distances_sq[l] <= limits[l];
+            let d = |axis: usize| if member { f64::from(other[axis][l] - center[axis][l]) } else { 0.0 };
+            let (x, y, z) = (d(0), d(1), d(2));
+            self.count[l] += if member { 1.0 } else { 0.0 };
+            self.sum[0][l] += x;
+            self.sum[1][l] += y;
+            self.sum[2][l] += z;
+            self.products[0][l] += x * x;
+            self.products[1][l] += x * y;
+            self.products[2][l] += x * z;
+            self.products[3][l] += y * y;
+            self.products[4][l] += y * z;
+            self.products[5][l] += z * z;
+        }
+    }
+}
+
+/// The smallest eigenvectors of all lanes.
+#[inline(always)]
+pub(crate) fn normals_of_lanes(moments: &LaneMoments, out: &mut [Lane; 3]) {
+    for l in 0..LANES {
+        let normal = smallest_eigenvector(&Moments {
+            count: moments.count[l],
+            sum: [moments.sum[0][l], moments.sum[1][l], moments.sum[2][l]],
+            products: std::array::from_fn(|i| moments.products[i][l]),
+        });
+        for (plane, component) in out.iter_mut().zip(normal) {
+            plane[l] = component;
         }
     }
 }

@@ -6,6 +6,7 @@
 //! of a double-precision implementation. Points whose neighbours coincide or lie on one
 //! line have no normal of their own: they get (0, 0, 1), oriented like all others.
 
+mod clustered;
 mod eigen;
 mod windowed;
 
@@ -16,6 +17,7 @@ use crate::cloud::OrganizedCloud;
 use crate::neighbors::{NeighborList, PointTree, Reach};
 use eigen::{Moments, smallest_eigenvector};
 
+pub(crate) use clustered::{ClusterBlock, Neighborhoods};
 pub(crate) use windowed::{Compact, Surface};
 
 /// The normal of a point that has none: along the optical axis.
@@ -48,6 +50,9 @@ pub fn estimate(cloud: &OrganizedCloud, reach: Reach, orientation: Orientation) 
 /// Estimates the normal of every point of a cloud without a grid, `[n]` unit vectors.
 #[must_use]
 pub fn estimate_unorganized(points: &[[f32; 3]], reach: Reach, orientation: Orientation) -> Vec<[f32; 3]> {
+    if let Some((_, normals)) = Neighborhoods::search(points, Some((reach, orientation)), reach) {
+        return normals;
+    }
     let tree = PointTree::new(points);
     let find = |list: &mut NeighborList, index: usize| {
         tree.neighbors(index, reach, list);

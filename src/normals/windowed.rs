@@ -4,7 +4,7 @@
 use multiversion::multiversion;
 use rayon::prelude::*;
 
-use super::eigen::{Moments, smallest_eigenvector};
+use super::eigen::{LaneMoments, normals_of_lanes};
 use super::{Orientation, normal_of_list, oriented};
 use crate::cloud::OrganizedCloud;
 use crate::neighbors::grid::{LANES, Lane, PaddedGrid};
@@ -218,13 +218,6 @@ fn block_normals(
     BlockNormals { at, normals }
 }
 
-/// Sums of [`Moments`] side by side.
-struct LaneMoments {
-    count: [f64; LANES],
-    sum: [[f64; LANES]; 3],
-    products: [[f64; LANES]; 6],
-}
-
 #[multiversion(targets(
     "x86_64+avx512f+avx512bw+avx512vl+avx512dq+avx2+fma",
     "x86_64+avx2+fma",
@@ -242,50 +235,15 @@ fn estimate_lanes(
 ) {
     let [up, _, left, right] = window;
     let center = planes.map(|plane| lane_at(plane, at));
-    let mut moments =
-        LaneMoments { count: [0.0; LANES], sum: [[0.0; LANES]; 3], products: [[0.0; LANES]; 6] };
+    let mut moments = LaneMoments::default();
     for (row, distances_sq) in distances_sq.chunks_exact(left + right + 1).enumerate() {
         let first = at + row * stride - up * stride - left;
         for (column, distances_sq) in distances_sq.iter().enumerate() {
             if any_within(distances_sq, limits) {
                 let other = planes.map(|plane| lane_at(plane, first + column));
-                add_lanes(&mut moments, center, other, distances_sq, limits);
+                moments.add(center, other, distances_sq, limits);
             }
         }
     }
-    for l in 0..LANES {
-        let normal = smallest_eigenvector(&Moments {
-            count: moments.count[l],
-            sum: [moments.sum[0][l], moments.sum[1][l], moments.sum[2][l]],
-            products: std::array::from_fn(|i| moments.products[i][l]),
-        });
-        for (plane, component) in out.iter_mut().zip(normal) {
-            plane[l] = component;
-        }
-    }
-}
-
-#[inline(always)]
-fn add_lanes(
-    moments: &mut LaneMoments,
-    center: [&Lane; 3],
-    other: [&Lane; 3],
-    distances_sq: &Lane,
-    limits: &Lane,
-) {
-    for l in 0..LANES {
-        let member = distances_sq[l] <= limits[l];
-        let d = |axis: usize| if member { f64::from(other[axis][l] - center[axis][l]) } else { 0.0 };
-        let (x, y, z) = (d(0), d(1), d(2));
-        moments.count[l] += if member { 1.0 } else { 0.0 };
-        moments.sum[0][l] += x;
-        moments.sum[1][l] += y;
-        moments.sum[2][l] += z;
-        moments.products[0][l] += x * x;
-        moments.products[1][l] += x * y;
-        moments.products[2][l] += x * z;
-        moments.products[3][l] += y * y;
-        moments.products[4][l] += y * z;
-        moments.products[5][l] += z * z;
-    }
+    normals_of_lanes(&moments, out);
 }

@@ -59,7 +59,7 @@ fn a_line_has_the_default_normal() {
 fn duplicates_are_described_without_weight() {
     // Coincident neighbours count in the SPFH's centre but add nothing to the sum.
     let rows = both(&[[0.01, 0.02, 0.5]; 60], &FpfhParams { k: 20, k_normals: 5, ..FpfhParams::default() });
-    assert!(rows.rows().into_iter().all(|row| row[5] == 100.0 && row.sum() == 300.0), "{rows}");
+    assert!(rows.rows().into_iter().all(|row| row[5].eq(&100.0) && row.sum().eq(&300.0)), "{rows}");
 }
 
 #[test]

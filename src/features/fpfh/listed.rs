@@ -1,10 +1,13 @@
 //! SPFH and FPFH of points whose neighbours are given as lists: clouds without a grid, and
 //! the points of an organised cloud that no window could prove.
 
-use super::histogram::{FinishingRule, SpfhRow, drain_all, finish, weight};
+use rayon::prelude::*;
+
+use super::histogram::{FPFH_DIMS, FinishingRule, SpfhRow, drain_all, finish, weight};
 use super::pair::{Counters, Degenerate, PAIRS_PER_FLUSH, Pairs, count};
 use crate::neighbors::grid::{LANES, Lane};
 use crate::neighbors::window::NO_LIMIT;
+use crate::neighbors::{NeighborList, PointTree, Reach};
 
 /// The SPFH of the point `index`, whose neighbours (itself not among them) are listed.
 #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^24 neighbours keep their count exact")]
@@ -82,10 +85,53 @@ pub(crate) fn fpfh<'a>(
     finish(&sums, own, rule, out);
 }
 
+/// The points that the block searches left to the kd-tree. Their neighbours are searched
+/// anew in each pass: kept lists could outgrow the memory when a radius spans the cloud.
+pub(crate) struct Leftover<'a> {
+    points: &'a [[f32; 3]],
+    unresolved: &'a [usize],
+    reach: Reach,
+    tree: Option<PointTree<'a>>,
+}
+
+impl<'a> Leftover<'a> {
+    pub(crate) fn new(points: &'a [[f32; 3]], unresolved: &'a [usize], reach: Reach) -> Self {
+        let tree = (!unresolved.is_empty()).then(|| PointTree::new(points));
+        Self { points, unresolved, reach, tree }
+    }
+
+    /// Their SPFH rows, with their indices.
+    pub(crate) fn spfhs(&self, normals: &[[f32; 3]], rule: FinishingRule) -> Vec<(usize, SpfhRow)> {
+        self.each(|list, index| spfh(self.points, normals, index, &list.indices, rule))
+    }
+
+    /// Their descriptors, with their indices, from the SPFH rows of all points.
+    pub(crate) fn fpfhs<'s>(
+        &self,
+        row_of: impl Fn(usize) -> &'s SpfhRow + Sync,
+        rule: FinishingRule,
+    ) -> Vec<(usize, [f32; FPFH_DIMS])> {
+        self.each(|list, index| {
+            let mut row = [0.0; FPFH_DIMS];
+            let rows = list.indices.iter().map(|i| row_of(*i as usize));
+            fpfh(rows.zip(list.distances_sq.iter().copied()), row_of(index), rule, &mut row);
+            row
+        })
+    }
+
+    fn each<T: Send>(&self, describe: impl Fn(&NeighborList, usize) -> T + Sync) -> Vec<(usize, T)> {
+        let Some(tree) = &self.tree else { return Vec::new() };
+        let one = |list: &mut NeighborList, index: &usize| {
+            tree.neighbors(*index, self.reach, list);
+            (*index, describe(list, *index))
+        };
+        self.unresolved.par_iter().map_init(NeighborList::default, one).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::features::fpfh::{BINS, FPFH_DIMS};
 
     /// PCL's own unit test (test/features/test_pfh_estimation.cpp): SPFHs over the whole
     /// cloud bun0.pcd, then the weighting alone, the i-th point at the made-up squared
@@ -116,6 +162,5 @@ mod tests {
             let difference = f64::from(found[bin]) - expected.as_f64().unwrap();
             assert!(difference.abs() < 1e-2, "bin {bin}: {} instead of {expected}", found[bin]);
         }
-        assert_eq!(found.len(), 3 * BINS);
     }
 }

@@ -5,21 +5,23 @@
 //! blocks of 11 bins for the angle f1 and the cosines f2 and f3. Results do not depend on
 //! the number of threads, nor on which of the neighbour searches found the neighbours.
 
+mod clustered;
 mod histogram;
+mod lanes;
 mod listed;
 mod pair;
 mod pool;
 mod windowed;
 
 use ndarray::Array2;
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::cloud::OrganizedCloud;
-use crate::neighbors::{NeighborList, PointTree, Reach};
-use crate::normals::{Surface, estimate_unorganized};
+use crate::neighbors::Reach;
+use crate::normals::{Neighborhoods, Surface, estimate_unorganized};
 use histogram::SpfhRow;
+use listed::Leftover;
 
 pub use crate::normals::Orientation;
 pub use histogram::{FPFH_DIMS, FinishingRule};
@@ -109,9 +111,7 @@ pub fn describe_points(cloud: &OrganizedCloud, params: &FpfhParams) -> Array2<f3
     if let Some(surface) = Surface::search(cloud, Some(normals), params.reach()) {
         return windowed::describe(&surface, params);
     }
-    let points = measured_points(cloud);
-    let normals = estimate_unorganized(&points, params.reach_normals(), params.orientation);
-    describe_listed(&points, &normals, params)
+    describe_listed(&measured_points(cloud), None, params)
 }
 
 /// As [`describe_points`], with given normals, taken as they are, in the order of
@@ -126,7 +126,7 @@ pub fn describe_points_with_normals(
 ) -> Result<Array2<f32>, FpfhError> {
     check_normals(normals, cloud.valid_count())?;
     let Some(mut surface) = Surface::search(cloud, None, params.reach()) else {
-        return Ok(describe_listed(&measured_points(cloud), normals, params));
+        return Ok(describe_listed(&measured_points(cloud), Some(normals), params));
     };
     surface.replace_normals(normals);
     Ok(windowed::describe(&surface, params))
@@ -150,11 +150,9 @@ pub fn describe_unorganized(
     if let Some(index) = points.iter().position(|p| p.iter().any(|c| !c.is_finite())) {
         return Err(FpfhError::PointNotFinite { index, found: points[index] });
     }
-    let Some(normals) = normals else {
-        let normals = estimate_unorganized(points, params.reach_normals(), params.orientation);
-        return Ok(describe_listed(points, &normals, params));
-    };
-    check_normals(normals, points.len())?;
+    if let Some(normals) = normals {
+        check_normals(normals, points.len())?;
+    }
     Ok(describe_listed(points, normals, params))
 }
 
@@ -171,25 +169,18 @@ fn check_normals(normals: &[[f32; 3]], expected: usize) -> Result<(), FpfhError>
     Ok(())
 }
 
-fn describe_listed(points: &[[f32; 3]], normals: &[[f32; 3]], params: &FpfhParams) -> Array2<f32> {
-    let tree = PointTree::new(points);
-    let reach = params.reach();
-    let find_spfh = |list: &mut NeighborList, index: usize| {
-        tree.neighbors(index, reach, list);
-        listed::spfh(points, normals, index, &list.indices, params.rule)
-    };
-    let spfhs: Vec<SpfhRow> =
-        (0..points.len()).into_par_iter().map_init(NeighborList::default, find_spfh).collect();
-    let mut rows = Array2::zeros((points.len(), FPFH_DIMS));
-    let flat = rows.as_slice_mut().expect("a new array is contiguous");
-    flat.par_chunks_exact_mut(FPFH_DIMS).enumerate().for_each_init(
-        NeighborList::default,
-        |list, (index, out)| {
-            tree.neighbors(index, reach, list);
-            let neighbors =
-                list.indices.iter().map(|i| &spfhs[*i as usize]).zip(list.distances_sq.iter().copied());
-            listed::fpfh(neighbors, &spfhs[index], params.rule, out);
-        },
-    );
-    rows
+/// Describes points, with given normals or estimated ones.
+fn describe_listed(points: &[[f32; 3]], normals: Option<&[[f32; 3]]>, params: &FpfhParams) -> Array2<f32> {
+    let (reach, rule) = (params.reach(), params.rule);
+    let wanted = normals.is_none().then(|| (params.reach_normals(), params.orientation));
+    if let Some((neighborhoods, estimated)) = Neighborhoods::search(points, wanted, reach) {
+        return clustered::describe(points, normals.unwrap_or(&estimated), &neighborhoods, reach, rule);
+    }
+    let estimated = wanted.map(|(reach, orientation)| estimate_unorganized(points, reach, orientation));
+    let normals = normals.or(estimated.as_deref()).unwrap_or_default();
+    let all: Vec<usize> = (0..points.len()).collect();
+    let leftover = Leftover::new(points, &all, reach);
+    let spfhs: Vec<SpfhRow> = leftover.spfhs(normals, rule).into_iter().map(|(_, row)| row).collect();
+    let rows = leftover.fpfhs(|index| &spfhs[index], rule).into_iter().flat_map(|(_, row)| row).collect();
+    Array2::from_shape_vec((points.len(), FPFH_DIMS), rows).expect("every point has a row")
 }

@@ -10,13 +10,13 @@ use ndarray::Array2;
 use rayon::prelude::*;
 
 use super::FpfhParams;
-use super::histogram::{FPFH_DIMS, FinishingRule, SUM_SLOT, SpfhRow, as_f32, finish, slot, weight};
-use super::listed::{self, degenerate_by};
-use super::pair::{Counters, Degenerate, LEVELS, PAIRS_PER_FLUSH, Pairs, count, count_at};
+use super::histogram::{FPFH_DIMS, FinishingRule, SpfhRow, finish, weight};
+use super::lanes::LaneCounts;
+use super::listed::{Leftover, degenerate_by};
+use super::pair::{Degenerate, Pairs};
 use crate::neighbors::grid::{LANES, Lane, PaddedGrid};
 use crate::neighbors::spans::{BAND_ROWS, Band, Span};
 use crate::neighbors::window::lane_at;
-use crate::neighbors::{NeighborList, PointTree};
 use crate::normals::{Compact, Surface};
 
 /// The SPFH rows of an image, `stride` per image row, and [`LANES`] rows before and after:
@@ -28,27 +28,23 @@ struct SpfhImage {
 
 /// Describes the measured points of a cloud, `[n, 33]`.
 pub(super) fn describe(surface: &Surface, params: &FpfhParams) -> Array2<f32> {
-    let grid = surface.grid();
-    let mut image = spfh_image(surface, params.rule);
-    let lists = unresolved_lists(surface, params);
-    let compact = lists.as_ref().map(|(compact, _)| compact);
-    if let (Some(compact), Some((_, lists))) = (compact, &lists) {
-        let normals: Vec<_> = compact.places.iter().map(|at| surface.normal(*at)).collect();
-        for (index, list) in lists {
-            let row = listed::spfh(&compact.points, &normals, *index, &list.indices, params.rule);
-            let at = image_place(grid, &image, compact.places[*index]);
-            image.rows[at] = row;
-        }
+    let (grid, rule) = (surface.grid(), params.rule);
+    let mut image = spfh_image(surface, rule);
+    if surface.unresolved().is_empty() {
+        return weigh_image(surface, &image, rule);
     }
-    let mut rows = weigh_image(surface, &image, params.rule);
-    if let (Some(compact), Some((_, lists))) = (compact, &lists) {
-        for (index, list) in lists {
-            let places = list.indices.iter().map(|i| image_place(grid, &image, compact.places[*i as usize]));
-            let own = &image.rows[image_place(grid, &image, compact.places[*index])];
-            let row = rows.row_mut(*index).into_slice().expect("rows are contiguous");
-            let neighbors = places.zip(&list.distances_sq).map(|(at, d)| (&image.rows[at], *d));
-            listed::fpfh(neighbors, own, params.rule, row);
-        }
+    let compact = Compact::new(grid);
+    let unresolved: Vec<_> = surface.unresolved().iter().map(|at| compact.index_of(*at)).collect();
+    let leftover = Leftover::new(&compact.points, &unresolved, params.reach());
+    let normals: Vec<_> = compact.places.iter().map(|at| surface.normal(*at)).collect();
+    for (index, row) in leftover.spfhs(&normals, rule) {
+        let at = image_place(grid, &image, compact.places[index]);
+        image.rows[at] = row;
+    }
+    let mut rows = weigh_image(surface, &image, rule);
+    let spfh = |index: usize| &image.rows[image_place(grid, &image, compact.places[index])];
+    for (index, row) in leftover.fpfhs(spfh, rule) {
+        rows.row_mut(index).assign(&ndarray::aview1(&row));
     }
     rows
 }
@@ -57,22 +53,6 @@ pub(super) fn describe(surface: &Surface, params: &FpfhParams) -> Array2<f32> {
 fn image_place(grid: &PaddedGrid, image: &SpfhImage, at: usize) -> usize {
     let (row, column) = (at / grid.stride() - grid.margin(), at % grid.stride() - grid.margin());
     LANES + row * image.stride + column
-}
-
-/// Neighbours, by kd-tree, of the points that no window could prove: (index, list).
-fn unresolved_lists(surface: &Surface, params: &FpfhParams) -> Option<(Compact, Vec<(usize, NeighborList)>)> {
-    if surface.unresolved().is_empty() {
-        return None;
-    }
-    let compact = Compact::new(surface.grid());
-    let tree = PointTree::new(&compact.points);
-    let find = |at: &usize| {
-        let (index, mut list) = (compact.index_of(*at), NeighborList::default());
-        tree.neighbors(index, params.reach(), &mut list);
-        (index, list)
-    };
-    let lists = surface.unresolved().par_iter().map(find).collect();
-    Some((compact, lists))
 }
 
 fn spfh_image(surface: &Surface, rule: FinishingRule) -> SpfhImage {
@@ -116,56 +96,16 @@ fn count_block(
 ) {
     let p1 = source.points.map(|plane| lane_at(plane, at));
     let n1 = source.normals.map(|plane| lane_at(plane, at));
-    let mut levels = [[0.0; LANES]; 32];
-    let mut members = [0_u32; LANES];
-    let mut counters = Counters::default();
-    let mut counted = 0;
+    let mut counts = LaneCounts::default();
     for span in spans {
         let first = offset_from(at, stride, *span);
-        for other in first..first + usize::from(span.len) {
-            if other == at {
-                continue;
-            }
+        for other in (first..first + usize::from(span.len)).filter(|other| *other != at) {
             let p2 = source.points.map(|plane| lane_at(plane, other));
             let n2 = source.normals.map(|plane| lane_at(plane, other));
-            count(&Pairs { p1, n1, p2, n2, limits }, degenerate, &mut counters);
-            counted += 1;
-            if counted == PAIRS_PER_FLUSH {
-                flush(&mut counters, &mut levels, &mut members);
-                counted = 0;
-            }
+            counts.count(&Pairs { p1, n1, p2, n2, limits }, degenerate);
         }
     }
-    flush(&mut counters, &mut levels, &mut members);
-    for l in 0..LANES {
-        let increment = if members[l] > 0 { 100.0 / as_f32(members[l]) } else { 0.0 };
-        for slot in 0..32 {
-            out[l][slot] = levels[slot][l] * increment;
-        }
-    }
-}
-
-#[inline(always)]
-fn flush(counters: &mut Counters, levels: &mut [Lane; 32], members: &mut [u32; LANES]) {
-    for feature in 0..3 {
-        for level in 1..=LEVELS {
-            let (above, below) = (slot(feature, level, false), slot(feature, level, true));
-            add_counts(&mut levels[above], &counters.above[feature], level);
-            add_counts(&mut levels[below], &counters.below[feature], level);
-        }
-    }
-    for l in 0..LANES {
-        levels[SUM_SLOT][l] += as_f32(counters.pairs[l]);
-        members[l] += counters.members[l];
-    }
-    *counters = Counters::default();
-}
-
-#[inline(always)]
-fn add_counts(level_counts: &mut Lane, words: &[u32; LANES], level: usize) {
-    for (count, word) in level_counts.iter_mut().zip(words) {
-        *count += as_f32(count_at(*word, level));
-    }
+    counts.finish(out);
 }
 
 fn weigh_image(surface: &Surface, image: &SpfhImage, rule: FinishingRule) -> Array2<f32> {
