@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes models/demo.zalb from nothing: procedural scans, seeded random weights, banks, signature.
-# The same commands give the same bytes on the same machine.
+# The same commands give the same manifest and payload on the same machine; minisign's signature is randomised.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export_bin=${ZAL_EXPORT:-target/release/zal-export}

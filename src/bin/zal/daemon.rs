@@ -25,13 +25,13 @@ use crate::acquire::intake::{Acquired, Intake, Wake};
 use crate::acquire::{Claim, Spool};
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
-use crate::{clock, http};
 use crate::journal::Journal;
 use crate::message::EngineBody;
 use crate::publish::Publisher;
 use crate::record::{Feed, Identity, Recorder};
 use crate::telemetry::{Metrics, new_session};
 use crate::worker::{Calibrator, Judged, Worker};
+use crate::{clock, http};
 
 /// One scan may keep the detector this long before the service manager is no longer assured
 /// that the daemon lives.
@@ -72,11 +72,20 @@ impl Stopper {
     }
 }
 
+/// What SIGTERM and SIGINT do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signals {
+    /// They stop the daemon in order.
+    Stop,
+    /// What they do to any program.
+    Default,
+}
+
 /// Starts the daemon.
 ///
 /// # Errors
 /// When the bundle cannot be loaded or spool, journal or the HTTP port cannot be used.
-pub fn start(config: &Config, bundle: &Bundle) -> Result<Daemon, Failure> {
+pub fn start(config: &Config, bundle: &Bundle, signals: Signals) -> Result<Daemon, Failure> {
     let mut detector = bundle
         .detector(config.detector.mode, &config.engine_options())
         .map_err(|error| Failure::new(Exit::BadData, error))?;
@@ -101,7 +110,7 @@ pub fn start(config: &Config, bundle: &Bundle) -> Result<Daemon, Failure> {
     let journal =
         Journal::open(&config.journal.path, &base).map_err(|error| Failure::new(Exit::Io, error))?;
     let acks = Journal::open_for_acks(&config.journal.path).map_err(|error| Failure::new(Exit::Io, error))?;
-    Assembly { config, identity, spool, journal, acks, detector }.start()
+    Assembly { config, identity, spool, journal, acks, detector, signals }.start()
 }
 
 fn identity_of(config: &Config, bundle: &Bundle, detector: &Detector) -> Identity {
@@ -122,6 +131,22 @@ fn identity_of(config: &Config, bundle: &Bundle, detector: &Detector) -> Identit
     }
 }
 
+/// Stops on SIGTERM and SIGINT.
+fn stop_on_signals(runtime: &Runtime, stopper: Stopper) -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let _context = runtime.enter();
+    let mut term = signal(SignalKind::terminate())?;
+    let mut int = signal(SignalKind::interrupt())?;
+    runtime.spawn(async move {
+        tokio::select! {
+            _ = term.recv() => info!("SIGTERM: stopping"),
+            _ = int.recv() => info!("SIGINT: stopping"),
+        }
+        stopper.stop();
+    });
+    Ok(())
+}
+
 /// Everything that can fail has been opened; now the threads start.
 struct Assembly<'a> {
     config: &'a Config,
@@ -130,6 +155,7 @@ struct Assembly<'a> {
     journal: Journal,
     acks: Journal,
     detector: Detector,
+    signals: Signals,
 }
 
 impl Assembly<'_> {
@@ -152,6 +178,11 @@ impl Assembly<'_> {
         self.start_http(&runtime, &metrics, stop_rx.clone()).map_err(io)?;
 
         let (waker, wakes) = mpsc::channel();
+        if self.signals == Signals::Stop {
+            // Before any scan is claimed: a stop is clean from the first result on.
+            let stopper = Stopper { stop: Arc::clone(&stop), waker: waker.clone() };
+            stop_on_signals(&runtime, stopper).context("cannot catch signals").map_err(io)?;
+        }
         let (acquired_tx, acquired_rx) = mpsc::sync_channel::<Acquired>(self.config.spool.queue_len_max);
         let (judged_tx, judged_rx) = mpsc::sync_channel::<Judged>(JUDGED_LEN_MAX);
         let intake = self.intake(&metrics);
@@ -302,24 +333,6 @@ impl Daemon {
     /// A handle that stops this daemon.
     pub fn stopper(&self) -> Stopper {
         Stopper { stop: Arc::clone(&self.stop), waker: self.waker.clone() }
-    }
-
-    /// Stops on SIGTERM and SIGINT.
-    pub fn stop_on_signals(&self) {
-        use tokio::signal::unix::{SignalKind, signal};
-        let stopper = self.stopper();
-        self.runtime.spawn(async move {
-            let (Ok(mut term), Ok(mut int)) =
-                (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-            else {
-                return warn!("signals cannot be caught; stopping will not be clean");
-            };
-            tokio::select! {
-                _ = term.recv() => info!("SIGTERM: stopping"),
-                _ = int.recv() => info!("SIGINT: stopping"),
-            }
-            stopper.stop();
-        });
     }
 
     /// Looks after the daemon until it is stopped, then ends it in order.

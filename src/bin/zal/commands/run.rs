@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use tracing::info;
 
 use crate::config::{self, ConfigError};
+use crate::daemon::Signals;
 use crate::exit::{CommandResult, Exit, Failure};
 use crate::{bundled, daemon, telemetry};
 
@@ -34,8 +35,7 @@ pub fn run(args: &Args) -> CommandResult {
     }
     telemetry::start_log("info", args.log_json);
     let bundle = bundled::open(Some(&config.detector.bundle))?;
-    let daemon = daemon::start(&config, &bundle)?;
-    daemon.stop_on_signals();
+    let daemon = daemon::start(&config, &bundle, Signals::Stop)?;
     // Outside of systemd there is nobody to tell.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     info!(incoming = %config.spool.dir.join("incoming").display(), "ready");

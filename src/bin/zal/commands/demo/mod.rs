@@ -16,7 +16,7 @@ use serde::Serialize;
 use zal::detector::Mode;
 
 use crate::config::{self, Config};
-use crate::daemon::{self, Daemon};
+use crate::daemon::{self, Daemon, Signals};
 use crate::demo_metrics::{MaskedMap, aupro, auroc};
 use crate::exit::{CommandResult, Exit, Failure};
 use crate::message::{EngineBody, EvaluationBody, ResultBody};
@@ -99,7 +99,7 @@ pub fn run(args: &Args) -> CommandResult {
     let broker = open_broker(args.broker.as_deref())?;
     let plan = Plan::new(family, usize::try_from(args.scans).unwrap_or(24), args.seed);
     let config = demo_config(&broker, &out, plan.calibration_count, args.threads);
-    let daemon = daemon::start(&config, &bundle)?;
+    let daemon = daemon::start(&config, &bundle, Signals::Default)?;
     let say = Say { json: args.json };
     say.line(&format!(
         "{} parts of the family \"{}\" through bundle {} on {} ({}), broker {broker}",

@@ -101,7 +101,10 @@ impl Part {
     pub fn write(&mut self, incoming: &Path, out: &Path) -> anyhow::Result<()> {
         let made = generate(&self.params);
         let images = out.join("images");
-        pictures::write_png(&images.join(format!("{}-depth.png", self.name)), &zal::picture::depth(&made.scan))?;
+        pictures::write_png(
+            &images.join(format!("{}-depth.png", self.name)),
+            &zal::picture::depth(&made.scan),
+        )?;
         let truth = zal::picture::mask_overlay(&made.scan, &made.mask);
         pictures::write_png(&images.join(format!("{}-truth.png", self.name)), &truth)?;
         if let Some(color) = &made.scan.color {
