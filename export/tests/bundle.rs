@@ -14,7 +14,10 @@ use zal::detector::{Mode, ModeParams};
 use zal::scan::SensorProfile;
 use zal_export::signing;
 
-const PAYLOAD: &[(&str, &[u8])] = &[("line.bank", b"not a real bank, but signed"), ("LICENCE", b"a text")];
+/// Name and content of one file of the tar.
+type File = (&'static str, &'static [u8]);
+
+const PAYLOAD: &[File] = &[("line.bank", b"not a real bank, but signed"), ("LICENCE", b"a text")];
 
 fn entry(path: &str, bytes: &[u8]) -> FileEntry {
     let sha256 = Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect();
@@ -150,7 +153,7 @@ fn truncation_at_every_length_is_refused() {
 #[test]
 fn files_that_are_not_the_manifests_are_refused() {
     let (bank, licence) = (PAYLOAD[0], PAYLOAD[1]);
-    let cases: [(&str, Vec<(&str, &[u8])>); 6] = [
+    let cases: [(&str, Vec<File>); 6] = [
         ("missing", vec![bank]),
         ("too many", vec![bank, licence, ("extra", b"x")]),
         ("twice", vec![bank, bank, licence]),

@@ -442,8 +442,7 @@ pub(super) fn check_queries(queries: ArrayView2<f32>, dims: usize) -> Result<(),
 
 fn check_values(what: &'static str, rows: ArrayView2<f32>) -> Result<(), SearchError> {
     for (row, values) in rows.rows().into_iter().enumerate() {
-        // Written so that NaN fails the test as well.
-        if let Some(&found) = values.iter().find(|value| !(value.abs() <= VALUE_MAX)) {
+        if let Some(&found) = values.iter().find(|value| value.is_nan() || value.abs() > VALUE_MAX) {
             return Err(SearchError::Value { what, row, found });
         }
     }

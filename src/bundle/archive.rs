@@ -176,7 +176,7 @@ fn next_entry<'a, 'b>(
     let Some(entry) = entries.next() else {
         return Err(BundleError::Archive {
             found: format!("the end before {path}"),
-            expected: format!("{path}"),
+            expected: path.to_string(),
         });
     };
     let entry = entry.map_err(damaged)?;

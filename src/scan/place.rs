@@ -122,7 +122,7 @@ mod tests {
             [1.0, 1.0, 500.0],
         ];
         let placed = Placed::new(points, &profile);
-        assert_eq!(placed.points[0], [0.01, -0.02, 0.5]);
+        assert_eq!(placed.points[0].map(f32::to_bits), [0.01_f32, -0.02, 0.5].map(f32::to_bits));
         assert_eq!(placed.valid().count(), 1);
         assert_eq!(placed.measured().count(), 3);
         let expected = MissingCounts { nan: 1, infinite: 1, zero: 1, sentinel: 1, out_of_range: 2 };

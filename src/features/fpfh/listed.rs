@@ -137,7 +137,6 @@ mod tests {
     /// cloud bun0.pcd, then the weighting alone, the i-th point at the made-up squared
     /// distance i; `pcl_bun0_fpfh.json` holds its expected values and its tolerance 0.01.
     #[test]
-    #[expect(clippy::print_stderr, reason = "a skipped test says so")]
     #[expect(clippy::cast_precision_loss, reason = "397 points")]
     fn pcl_unit_test_values() {
         let Some(shared) = std::env::var_os("ZAL_SHARED").map(std::path::PathBuf::from) else {
