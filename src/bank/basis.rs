@@ -10,7 +10,7 @@
 //! map `x -> (W x, S x)` with `S = (I - W^T W)^(1/2)` keeps lengths, and `|S x| = r`. So
 //! `|a - b|^2 = |y_a - y_b|^2 + |S (a - b)|^2 >= |y_a - y_b|^2 + (r_a - r_b)^2`. Nothing else
 //! is asked of `W`: it need be neither orthonormal nor principal, and a bad one costs time,
-//! never a wrong answer. [`certified`] makes sure of the norm, on the f32 numbers that are used:
+//! never a wrong answer. `certified` makes sure of the norm, on the f32 numbers that are used:
 //! the largest absolute row sum of `W W^T` bounds its square, for a few leading rows as well.
 //!
 //! **Rounding of rows**, which are projected in f64. Let `u = 2^-53`, `z` the computed
@@ -33,7 +33,7 @@
 //! - `|r'^2 - r^2| <= 2.1 e |z| + e^2 = t`, so `r` errs by at most the smaller of `sqrt(t)` and
 //!   `t / r'`, and by `1e-7 |z|` more for the rest.
 //!
-//! The sum is computed for each query ([`Projected::error`]).
+//! The sum is computed for each query (`Projected`).
 
 use nalgebra::{DMatrix, SymmetricEigen};
 use ndarray::linalg::general_mat_mul;
@@ -320,5 +320,91 @@ fn certified(axes: Array2<f64>) -> Array2<f64> {
         rounded.mapv(|value| f64::from(to_f32(value * shrink)))
     } else {
         Array2::zeros(axes.dim())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noise(rows: usize, columns: usize, seed: u64) -> Array2<f32> {
+        let mut generator = ChaCha8Rng::seed_from_u64(seed);
+        Array2::from_shape_simple_fn((rows, columns), || {
+            to_f32(f64::from(generator.next_u32()) / f64::from(u32::MAX) - 0.5)
+        })
+    }
+
+    fn distance(a: &[f32], b: &[f32]) -> f64 {
+        a.iter().zip(b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum::<f64>().sqrt()
+    }
+
+    /// Coordinate distances of queries to rows, checked against the distances themselves.
+    fn check_bounds(basis: &Basis, rows: &Array2<f32>, queries: &Array2<f32>) {
+        let of_rows = basis.project_rows(rows.view());
+        let of_queries = basis.project_queries(queries.view());
+        let (near, far) = (basis.near_count(), basis.far_count());
+        for (q, query) in queries.rows().into_iter().enumerate() {
+            for (b, row) in rows.rows().into_iter().enumerate() {
+                let exact = distance(&query.to_vec(), &row.to_vec());
+                let of_row = row_error(basis.dims()) * of_rows.norms[b];
+                let at = |all: &[f32], count: usize, at: usize| all[at * count..][..count].to_vec();
+                let bound = distance(&at(&of_queries.coordinates.near, near, q), &at(&of_rows.near, near, b));
+                assert!(bound <= exact + of_row + of_queries.near_error[q]);
+                if let Some(far) = far {
+                    let bound = distance(&at(&of_queries.coordinates.far, far, q), &at(&of_rows.far, far, b));
+                    assert!(bound <= exact + of_row + of_queries.far_error[q]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn coordinates_bound_distances_from_below() {
+        for (dims, offset) in [(3, 0.0), (64, 5.0), (65, 1e4), (530, 0.0), (530, 1e3)] {
+            let rows = noise(80, dims, 1).mapv(|value| value + offset);
+            let mut queries = noise(12, dims, 2).mapv(|value| value + offset);
+            queries.row_mut(3).assign(&rows.row(5));
+            check_bounds(&Basis::fit(rows.view()), &rows, &queries);
+            check_bounds(&Basis::fit(noise(9, dims, 3).view()), &rows, &queries);
+        }
+    }
+
+    #[test]
+    fn coordinates_of_few_dimensional_rows_keep_their_distances() {
+        let place = noise(100, 5, 4);
+        let rows = place.dot(&noise(5, 600, 5));
+        let basis = Basis::fit(rows.view());
+        let near = basis.project_rows(rows.view()).near;
+        let (a, b) = (&near[..NEAR_AXES], &near[NEAR_AXES..2 * NEAR_AXES]);
+        let exact = distance(&rows.row(0).to_vec(), &rows.row(1).to_vec());
+        assert!((distance(a, b) - exact).abs() < 1e-3 * exact, "{} for {exact}", distance(a, b));
+    }
+
+    #[test]
+    fn axes_are_shrunk_until_they_are_certainly_short_enough() {
+        // Three equal axes of length 1 have a spectral norm of sqrt(3).
+        let mut axes = Array2::zeros((3, 10));
+        axes.column_mut(4).fill(1.0);
+        let short = certified(axes.clone());
+        assert!(short.iter().map(|value| value * value).sum::<f64>() <= 1.0);
+        assert!(short[[0, 4]] > 0.57, "and no shorter than needed: {}", short[[0, 4]]);
+        for bad in [f64::NAN, f64::INFINITY, 1e300] {
+            axes[[1, 4]] = bad;
+            assert!(certified(axes.clone()).iter().all(|value| *value == 0.0), "{bad}");
+        }
+    }
+
+    #[test]
+    fn leading_coordinates_bound_distances_too() {
+        for dims in [3, 16, 40, 90] {
+            let rows = noise(60, dims, 6);
+            let (first, norm_max) = Basis::fit(rows.view()).leading(rows.view(), 16);
+            for (a, b) in [(0, 1), (2, 59), (30, 31)] {
+                let bound = distance(&first[a * 16..][..16], &first[b * 16..][..16]);
+                let exact = distance(&rows.row(a).to_vec(), &rows.row(b).to_vec());
+                assert!(bound <= exact + 2.0 * row_error(dims) * norm_max);
+                assert!(bound > 0.1 * exact, "it says something");
+            }
+        }
     }
 }

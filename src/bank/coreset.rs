@@ -12,6 +12,7 @@
 //! Every one of these tests allows for rounding, so ties and near ties come out as in the plain
 //! algorithm, bit for bit.
 
+use multiversion::multiversion;
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2, Axis, s};
 use rand_chacha::ChaCha8Rng;
@@ -70,7 +71,6 @@ struct Greedy<'a> {
 /// A centre and the rows nearer to it than to any other.
 struct Cluster {
     center: usize,
-    first: [f32; FIRST_AXES],
     members: Vec<u32>,
     /// The farthest member's squared distance (-1 without members), and the member.
     farthest: (f32, usize),
@@ -110,9 +110,12 @@ impl<'a> Greedy<'a> {
 
     fn add_center(&mut self, center: usize) {
         self.nearest_sq[center] = -1.0;
+        let mut apart_sq = Vec::new();
+        let centers = self.clusters.iter().map(|cluster| cluster.center);
+        first_distances_sq(&self.first, self.first_of(center), centers, &mut apart_sq);
         let mut gained = Vec::new();
-        for cluster in 0..self.clusters.len() {
-            if let Some(apart) = self.reach(cluster, center) {
+        for (cluster, first_sq) in apart_sq.into_iter().enumerate() {
+            if let Some(apart) = self.reach(cluster, center, first_sq) {
                 self.move_members(cluster, center, apart, &mut gained);
             }
         }
@@ -120,14 +123,14 @@ impl<'a> Greedy<'a> {
     }
 
     /// The distance of a cluster's centre to a new one, or `None` when the new centre is
-    /// certainly not nearer to any member.
-    fn reach(&self, cluster: usize, center: usize) -> Option<f32> {
+    /// certainly not nearer to any member. `first_sq` lies between their leading coordinates.
+    fn reach(&self, cluster: usize, center: usize, first_sq: f32) -> Option<f32> {
         let cluster = &self.clusters[cluster];
         if cluster.members.is_empty() {
             return None;
         }
         let twice = 2.0 * cluster.farthest.0.sqrt();
-        if self.certainly_beyond(self.first_of(center), &cluster.first, twice) {
+        if self.certainly_beyond(first_sq, twice) {
             return None;
         }
         let apart = self.measure(center, cluster.center).sqrt();
@@ -137,14 +140,18 @@ impl<'a> Greedy<'a> {
     /// Moves the members that are nearer to the new centre out of a cluster.
     fn move_members(&mut self, cluster: usize, center: usize, apart: f32, gained: &mut Vec<u32>) {
         let mut members = std::mem::take(&mut self.clusters[cluster].members);
+        let mut first_sq = Vec::with_capacity(members.len());
+        let rows = members.iter().map(|member| widen(*member));
+        first_distances_sq(&self.first, self.first_of(center), rows, &mut first_sq);
         let mut farthest = (-1.0, usize::MAX);
+        let mut first_sq = first_sq.into_iter();
         members.retain(|&member| {
-            let row = widen(member);
+            let (row, first_sq) = (widen(member), first_sq.next().unwrap_or(0.0));
             if row == center {
                 return false;
             }
             let old_sq = self.nearest_sq[row];
-            let new_sq = self.nearer(row, center, apart, old_sq);
+            let new_sq = self.nearer(row, center, apart, first_sq);
             if let Some(new_sq) = new_sq {
                 self.nearest_sq[row] = new_sq;
                 gained.push(member);
@@ -157,13 +164,12 @@ impl<'a> Greedy<'a> {
         self.clusters[cluster].farthest = farthest;
     }
 
-    /// The squared distance of a row to the new centre, when it is less than `old_sq`, its
-    /// squared distance to its present centre; `apart` lies between the two centres.
-    fn nearer(&self, row: usize, center: usize, apart: f32, old_sq: f32) -> Option<f32> {
+    /// The squared distance of a row to the new centre, when it is less than that to its present
+    /// one; `apart` lies between the two centres, `first_sq` between leading coordinates.
+    fn nearer(&self, row: usize, center: usize, apart: f32, first_sq: f32) -> Option<f32> {
+        let old_sq = self.nearest_sq[row];
         let old = old_sq.sqrt();
-        if apart >= self.widened(2.0 * old)
-            || self.certainly_beyond(self.first_of(center), self.first_of(row), old)
-        {
+        if apart >= self.widened(2.0 * old) || self.certainly_beyond(first_sq, old) {
             return None;
         }
         Some(self.measure(center, row)).filter(|new_sq| *new_sq < old_sq)
@@ -172,20 +178,14 @@ impl<'a> Greedy<'a> {
     fn push_cluster(&mut self, center: usize, members: Vec<u32>) {
         let with_distance = members.iter().map(|row| (self.nearest_sq[widen(*row)], widen(*row)));
         let farthest = with_distance.fold((-1.0, usize::MAX), farther);
-        let first = *self.first_of(center);
-        self.clusters.push(Cluster { center, first, members, farthest });
+        self.clusters.push(Cluster { center, members, farthest });
     }
 
-    /// Whether leading coordinates prove that a computed distance is not below `distance`.
-    fn certainly_beyond(&self, a: &[f32; FIRST_AXES], b: &[f32; FIRST_AXES], distance: f32) -> bool {
-        let mut sums = [0.0_f32; FIRST_AXES];
-        for (lane, sum) in sums.iter_mut().enumerate() {
-            let difference = a[lane] - b[lane];
-            *sum = difference * difference;
-        }
-        let sum: f32 = sums.iter().sum();
+    /// Whether the squared distance of leading coordinates proves that a computed distance is not
+    /// below `distance`.
+    fn certainly_beyond(&self, first_sq: f32, distance: f32) -> bool {
         let bar = self.widened(distance) + self.slack;
-        sum >= bar * bar * (1.0 + self.relative)
+        first_sq >= bar * bar * (1.0 + self.relative)
     }
 
     /// A distance enlarged by more than rounding can have taken from it and from another.
@@ -202,6 +202,33 @@ impl<'a> Greedy<'a> {
         let values = self.rows.to_slice().expect("the layout is standard");
         distance_sq(&values[a * columns..][..columns], &values[b * columns..][..columns])
     }
+}
+
+/// Appends the squared distances of some rows' leading coordinates to a centre's.
+#[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
+fn first_distances_sq(
+    first: &[f32],
+    center: &[f32; FIRST_AXES],
+    rows: impl Iterator<Item = usize>,
+    to: &mut Vec<f32>,
+) {
+    let first = first.as_chunks::<FIRST_AXES>().0;
+    to.extend(rows.map(|row| {
+        let mut sums = [0.0_f32; FIRST_AXES];
+        for lane in 0..FIRST_AXES {
+            let difference = first[row][lane] - center[lane];
+            sums[lane] = difference * difference;
+        }
+        // Halving, as `distance_sq` does: a running sum would wait for itself.
+        let mut width = FIRST_AXES / 2;
+        while width > 0 {
+            for lane in 0..width {
+                sums[lane] += sums[lane + width];
+            }
+            width /= 2;
+        }
+        sums[0]
+    }));
 }
 
 /// The better candidate for the next pick: the farther, then the lower.

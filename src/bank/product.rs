@@ -167,3 +167,50 @@ pub fn positions_within(values: &[f32], limit: f32, to: &mut Vec<usize>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+
+    use super::*;
+
+    /// Small whole numbers: their sums are exact in any order.
+    fn whole(rows: usize, columns: usize, step: usize) -> Array2<f32> {
+        Array2::from_shape_fn((rows, columns), |(row, column)| {
+            f32::from(u8::try_from((row * 37 + column * step) % 13).expect("small")) - 6.0
+        })
+    }
+
+    #[test]
+    fn products_equal_the_plain_ones_for_all_remainders() {
+        for (queries, rows, columns) in
+            [(1, 1, 1), (5, 31, 3), (6, 32, 127), (7, 33, 128), (13, 70, 129), (24, 64, 300)]
+        {
+            let (query, row) = (whole(queries, columns, 5), whole(rows, columns, 11));
+            let packed = pack_rows(row.view());
+            let start: Vec<f32> = whole(1, rows.next_multiple_of(LANES), 3).into_iter().collect();
+            let mut out = vec![f32::NAN; queries * start.len()];
+            products(query.as_slice().expect("standard"), columns, &packed, &start, &mut out);
+            let plain = query.dot(&row.t());
+            for ((q, r), product) in plain.indexed_iter() {
+                let found = out[q * start.len() + r];
+                assert!((found - start[r] - product).abs() < 0.5, "{queries} x {rows} x {columns}: {q} {r}");
+            }
+        }
+    }
+
+    #[test]
+    fn scans_find_the_smallest_and_all_within() {
+        for count in [0, 1, 31, 32, 33, 100] {
+            let values: Vec<f32> = whole(1, count, 7).into_iter().collect();
+            assert_eq!(
+                smallest(&values).to_bits(),
+                values.iter().copied().fold(f32::INFINITY, f32::min).to_bits()
+            );
+            let mut found = Vec::new();
+            positions_within(&values, -2.0, &mut found);
+            let expected: Vec<usize> = (0..count).filter(|at| values[*at] <= -2.0).collect();
+            assert_eq!(found, expected);
+        }
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! A [`ReferenceSet`] keeps the rows of each scan apart, so that a scan can be added or dropped
 //! without touching the others (anchors, a rolling buffer of the line's own scans, or a bank
-//! taken apart by [`RowOrigin`]), and a scan that is itself in the set can be left out. The
+//! taken apart by [`super::RowOrigin`]), and a scan that is itself in the set can be left out. The
 //! scans share one basis, fitted to the first: adding one costs its own projection, queries are
 //! projected once for all, and every distance is exact as in [`super::search`].
 

@@ -448,3 +448,38 @@ fn check_values(what: &'static str, rows: ArrayView2<f32>) -> Result<(), SearchE
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::Array2;
+
+    /// Pseudo-random values, one for each index.
+    fn noise(index: usize) -> f32 {
+        let mixed = (index as u64).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mixed = (mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        f32::from(u16::try_from(mixed >> 48).expect("16 bits")) / 65536.0 - 0.5
+    }
+
+    #[test]
+    fn structure_is_settled_by_bounds_and_noise_by_the_full_product() {
+        // On a line in 100 dimensions the coordinates tell nearly everything.
+        let line = Array2::from_shape_fn((600, 100), |(row, column)| {
+            noise(row) * noise(column + 7_000) * 40.0 + noise(row * 100 + column) * 0.1
+        });
+        let index = SearchIndex::new(line.clone().into_shared(), 0..100).expect("finite");
+        assert!(found(&index, line.slice(s![..50, ..])).iter().all(|found| found.done));
+        let noisy = Array2::from_shape_fn((600, 400), |(row, column)| noise(row * 400 + column));
+        let index = SearchIndex::new(noisy.clone().into_shared(), 0..400).expect("finite");
+        let queries = Array2::from_shape_fn((50, 400), |(row, column)| noise(900_000 + row * 400 + column));
+        let open = found(&index, queries.view()).iter().filter(|found| !found.done).count();
+        assert!(open >= FULL_QUERIES_MIN, "{open} queries take part in the full product");
+    }
+
+    fn found(index: &SearchIndex, queries: ArrayView2<f32>) -> Vec<Found> {
+        let bound = index.bound.as_ref().expect("more than a few rows");
+        let projected = project(bound.basis(), queries);
+        let blocks = queries.axis_chunks_iter(Axis(0), QUERY_BLOCK).zip(&projected);
+        blocks.flat_map(|(block, projected)| index.search_block(bound, block, projected, 1)).collect()
+    }
+}

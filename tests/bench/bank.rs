@@ -58,9 +58,12 @@ fn nearest(criterion: &mut Criterion) {
     let rows = rows.into_shared();
     let mut group = criterion.benchmark_group("nearest");
     group.sample_size(20);
-    for (name, count, columns) in
-        [("all", BANK_ROWS, 0..DIMS), ("all_2k", 2000, 0..DIMS), ("rgb", BANK_ROWS, 0..1536), ("fpfh", BANK_ROWS, 1536..DIMS)]
-    {
+    for (name, count, columns) in [
+        ("all", BANK_ROWS, 0..DIMS),
+        ("all_2k", 2000, 0..DIMS),
+        ("rgb", BANK_ROWS, 0..1536),
+        ("fpfh", BANK_ROWS, 1536..DIMS),
+    ] {
         let bank = rows.slice(s![..count, ..]).to_owned().into_shared();
         let queries = queries.slice(s![.., columns.clone()]);
         let index = SearchIndex::new(bank, columns).expect("finite rows");
