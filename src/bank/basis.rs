@@ -28,7 +28,7 @@
 //!
 //! **Rounding of queries**, which are projected in f32 for speed, with `u = 2^-24`:
 //! - `z` moves by at most `1.01 u |z|`.
-//! - A product is summed by [`CHUNK`] columns, so a term goes through at most
+//! - A product is summed by `CHUNK` columns, so a term goes through at most
 //!   `n = CHUNK + d / CHUNK + 3` roundings; over all axes `e = 1.01 |W|_F n u |z|`.
 //! - `|r'^2 - r^2| <= 2.1 e |z| + e^2 = t`, so `r` errs by at most the smaller of `sqrt(t)` and
 //!   `t / r'`, and by `1e-7 |z|` more for the rest.
