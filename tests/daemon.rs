@@ -176,7 +176,10 @@ fn nothing_is_lost_when_the_daemon_is_killed_again_and_again() {
         daemon.kill();
         kills += 1;
     }
+    let births = on(&messages, "birth").len();
     let daemon = line.start();
+    // Before that it is still loading, and a signal ends it as it does any program.
+    line.wait_for("the last birth", || on(&messages, "birth").len() > births);
     line.wait_for("all scans settled", || line.settled_count() == PARTS);
     let answered = || -> BTreeSet<String> {
         on(&messages, "result").iter().map(|r| r["part_id"].as_str().unwrap().to_owned()).collect()

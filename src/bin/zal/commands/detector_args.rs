@@ -1,7 +1,6 @@
 //! What `score`, `calibrate` and `bench` have in common: bundle, engine, scans, calibration.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use serde::{Deserialize, Serialize};
@@ -12,7 +11,7 @@ use zal::engine::{EngineChoice, EngineOptions, EngineReport};
 use zal::scan::{Scan, ScanError, SensorProfile};
 
 use crate::exit::{Exit, Failure};
-use crate::{bundled, runtime};
+use crate::{bundled, clock, runtime};
 
 /// Which detector.
 #[derive(Debug, Clone, clap::Args)]
@@ -80,7 +79,7 @@ impl DetectorArgs {
         let _ = rayon::ThreadPoolBuilder::new().num_threads(self.threads.into()).build_global();
         let bundle = bundled::open(self.bundle.as_deref())?;
         let mut detector = self.load(&bundle)?;
-        detector.set_clock(since_start);
+        detector.set_clock(clock::monotonic);
         let origin = Origin { bundle: bundle.name(), mode: self.mode(), engine: detector.engine() };
         Ok(Judge { detector, origin })
     }
@@ -108,12 +107,6 @@ impl DetectorArgs {
         };
         runtime::engine_options(choice, self.runtime_library.as_deref(), self.threads.into())
     }
-}
-
-/// Monotonic time since the first call.
-pub fn since_start() -> Duration {
-    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
-    START.get_or_init(Instant::now).elapsed()
 }
 
 /// Reads one scan; the exit code says whether the file is missing or wrong.
