@@ -5,6 +5,8 @@
 pub mod onnx;
 pub mod weights;
 pub mod graphs;
+pub mod losses;
+pub mod networks;
 pub mod layout;
 pub mod provenance;
 pub mod signing;

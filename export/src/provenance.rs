@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 use prost::Message;
+use zal::features::pointnet::PatchParams;
 
 use crate::onnx::proto::ModelProto;
 
@@ -9,6 +10,9 @@ use crate::onnx::proto::ModelProto;
 pub const COMMAND_KEY: &str = "zal.command";
 /// Metadata key of the origin of a graph's weights, in words.
 pub const WEIGHTS_KEY: &str = "zal.weights";
+
+/// Metadata key of how the patches of a point network are cut, as JSON of `zal::features::pointnet::PatchParams`.
+pub const PATCH_KEY: &str = "zal.patch";
 
 /// What a graph says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +26,13 @@ pub struct GraphOrigin {
 /// Metadata of a graph written by the running command.
 #[must_use]
 pub fn metadata(weights: &str) -> Vec<(String, String)> {
-    vec![(WEIGHTS_KEY.into(), weights.into()), (COMMAND_KEY.into(), command_line(std::env::args()))]
+    metadata_of(weights, &command_line(std::env::args()))
+}
+
+/// Metadata of a graph that a command of these words writes again.
+#[must_use]
+pub fn metadata_of(weights: &str, command: &str) -> Vec<(String, String)> {
+    vec![(WEIGHTS_KEY.into(), weights.into()), (COMMAND_KEY.into(), command.into())]
 }
 
 /// Reads the origin that a graph carries.
@@ -34,6 +44,19 @@ pub fn of_graph(onnx: &[u8]) -> anyhow::Result<GraphOrigin> {
     let find = |key: &str| model.metadata_props.iter().find(|p| p.key == key).map(|p| p.value.clone());
     let weights = find(WEIGHTS_KEY).unwrap_or_else(|| "unknown: the graph does not say".into());
     Ok(GraphOrigin { command: find(COMMAND_KEY), weights })
+}
+
+/// How the patches of a point network are cut; the default for a graph that does not say.
+///
+/// # Errors
+/// When the bytes are not ONNX, or say something that is not known.
+pub fn patch_of_graph(onnx: &[u8]) -> anyhow::Result<PatchParams> {
+    let model = ModelProto::decode(onnx).context("the protobuf does not parse")?;
+    match model.metadata_props.iter().find(|p| p.key == PATCH_KEY) {
+        None => Ok(PatchParams::default()),
+        Some(found) => serde_json::from_str(&found.value)
+            .with_context(|| format!("metadata `{PATCH_KEY}` is `{}`; update zal-export", found.value)),
+    }
 }
 
 /// The command line as one would type it, without the program's folder.

@@ -38,6 +38,7 @@ fn manifest() -> Manifest {
             params: ModeParams::of(Mode::Line),
         }],
         files: PAYLOAD.iter().map(|(path, bytes)| entry(path, bytes)).collect(),
+        golden: Vec::new(),
         provenance: Provenance::default(),
     }
 }

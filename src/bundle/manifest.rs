@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::golden::{self, GoldenScan};
 use super::BundleError;
 use crate::detector::{Mode, ModeParams};
 use crate::scan::SensorProfile;
@@ -29,6 +30,8 @@ pub enum FileRole {
     Bank,
     /// A licence text.
     Licence,
+    /// A file of a golden scan.
+    Golden,
 }
 
 /// One payload file.
@@ -89,6 +92,9 @@ pub struct Manifest {
     pub modes: Vec<ModeSection>,
     /// Payload files in the order of the tar.
     pub files: Vec<FileEntry>,
+    /// Scans with their expected results.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub golden: Vec<GoldenScan>,
     /// Where it came from.
     pub provenance: Provenance,
 }
@@ -146,7 +152,7 @@ impl Manifest {
         if self.modes.is_empty() {
             return Err(refused("no modes".into(), "at least one".into()));
         }
-        Ok(())
+        golden::check(self)
     }
 
     /// `name-version`.

@@ -15,6 +15,7 @@
 pub mod manifest;
 mod archive;
 mod assemble;
+mod golden;
 mod signature;
 
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 pub use archive::write_archive;
+pub use golden::{GoldenOutcome, GoldenResult, GoldenScan};
 pub use manifest::{FileEntry, FileRole, Manifest, ModeSection, Provenance};
 pub use signature::{DEV_PUBLIC_KEY, Signer, TrustedKeys};
 

@@ -1,6 +1,5 @@
 //! `zal-export pack`: artifacts, banks and their settings into one signed bundle.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -8,50 +7,62 @@ use anyhow::{Context, bail};
 use sha2::{Digest, Sha256};
 use zal::bundle::manifest::FORMAT;
 use zal::bundle::{
-    Bundle, FileEntry, FileRole, Manifest, ModeSection, Provenance, TrustedKeys, write_archive,
+    Bundle, FileEntry, FileRole, GoldenResult, GoldenScan, Manifest, ModeSection, Provenance, TrustedKeys,
+    write_archive,
 };
 use zal::scan::SensorProfile;
 
-use crate::bank_build::BankRecord;
+use super::train::TrainingRecord;
+use crate::bank_build::{BankRecord, embedded_engine};
 use crate::provenance;
 use crate::signing;
+
+/// The framework that trained, as pinned in Cargo.toml.
+const BURN_VERSION: &str = "0.22.1";
 
 /// Arguments of `zal-export pack`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Name of the bundle: letters, digits, `.`, `_`, `-`
     #[arg(long)]
-    name: String,
+    pub(super) name: String,
     /// Version of the bundle
     #[arg(long)]
-    version: String,
+    pub(super) version: String,
     /// The colour backbone, from `zal-export backbone`
     #[arg(long, value_name = "ONNX")]
-    rgb: Option<PathBuf>,
+    pub(super) rgb: Option<PathBuf>,
     /// The PointNet++ descriptor
     #[arg(long, value_name = "ONNX")]
-    pointnet: Option<PathBuf>,
+    pub(super) pointnet: Option<PathBuf>,
     /// The normalcy classifier
     #[arg(long, value_name = "ONNX")]
-    normalcy: Option<PathBuf>,
+    pub(super) normalcy: Option<PathBuf>,
     /// Memory banks from `zal-export bank`, one for each mode; their records stand beside them
     #[arg(long, value_name = "BANK", required = true)]
-    bank: Vec<PathBuf>,
+    pub(super) bank: Vec<PathBuf>,
+    /// Record of the training (`training.json`): its settings and data become part of the provenance
+    #[arg(long, value_name = "JSON")]
+    pub(super) training: Option<PathBuf>,
+    /// Scans of good parts that go into the bundle with their scores: `zal selftest` judges them again. An xyz .tiff
+    /// takes its colour along
+    #[arg(long, value_name = "SCAN")]
+    pub(super) golden: Vec<PathBuf>,
     /// The sensor's profile as JSON; metres in the camera frame without it
     #[arg(long, value_name = "JSON")]
-    sensor: Option<PathBuf>,
+    pub(super) sensor: Option<PathBuf>,
     /// Licence texts that go with the artifacts
     #[arg(long, value_name = "FILE")]
-    licence: Vec<PathBuf>,
+    pub(super) licence: Vec<PathBuf>,
     /// Secret key from `zal-export key`; the development key without it
     #[arg(long, value_name = "KEY")]
-    key: Option<PathBuf>,
+    pub(super) key: Option<PathBuf>,
     /// Bundles below the device's epoch are refused: raise it when an older model must not come back
     #[arg(long, default_value_t = 0)]
-    security_epoch: u32,
+    pub(super) security_epoch: u32,
     /// The bundle to write
     #[arg(long, value_name = "ZALB")]
-    out: PathBuf,
+    pub(super) out: PathBuf,
 }
 
 /// Packs and signs a bundle, then opens it as a device would.
@@ -71,8 +82,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let name = licence.file_name().and_then(|n| n.to_str()).context("a licence file needs a name")?;
         payload.push(name, FileRole::Licence, read(licence)?);
     }
+    if let Some(path) = &args.training {
+        payload.training(path)?;
+    }
+    let golden = payload.golden(&args.golden)?;
     payload.command(std::env::args());
-    let manifest = Manifest {
+    let mut manifest = Manifest {
         format: FORMAT.into(),
         name: args.name.clone(),
         version: args.version.clone(),
@@ -80,9 +95,15 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         sensor: sensor(args.sensor.as_deref())?,
         modes,
         files: payload.entries,
+        golden,
         provenance: payload.provenance,
     };
     manifest.check()?;
+    if !manifest.golden.is_empty() {
+        // The results come from the bundle itself, opened as a device opens it.
+        write(args, &manifest, &payload.bytes)?;
+        expect_results(args, &mut manifest)?;
+    }
     write(args, &manifest, &payload.bytes)?;
     check(args)
 }
@@ -124,10 +145,43 @@ impl Payload {
         Ok(ModeSection { mode: record.mode, bank: name, params: record.params })
     }
 
+    /// What the training says of itself.
+    fn training(&mut self, path: &Path) -> anyhow::Result<()> {
+        let record: TrainingRecord = serde_json::from_slice(&read(path)?)
+            .with_context(|| format!("{} is not the record of a training", path.display()))?;
+        self.provenance.data.insert("training".into(), record.data);
+        self.provenance.data.insert("pseudo anomalies".into(), record.pool.join(", "));
+        self.provenance.data.insert("training settings".into(), serde_json::to_string(&record.params)?);
+        Ok(())
+    }
+
+    /// Takes golden scans in; their results are not known yet.
+    fn golden(&mut self, paths: &[PathBuf]) -> anyhow::Result<Vec<GoldenScan>> {
+        let mut scans = Vec::new();
+        for (index, path) in paths.iter().enumerate() {
+            let scan = zal::scan::read(path, &SensorProfile::default())
+                .with_context(|| format!("golden scan {}", path.display()))?;
+            let ending = path.extension().unwrap_or_default().to_string_lossy();
+            let points = format!("golden-{index}.{ending}");
+            self.push(&points, FileRole::Golden, read(path)?);
+            let color = match &scan.color {
+                None => None,
+                Some(image) => {
+                    let name = format!("golden-{index}.png");
+                    self.push(&name, FileRole::Golden, zal::scan::png::encode(image)?);
+                    Some(name)
+                }
+            };
+            scans.push(GoldenScan { points, color, expected: Vec::new() });
+        }
+        Ok(scans)
+    }
+
     fn command(&mut self, args: impl Iterator<Item = String>) {
         self.provenance.commands.push(provenance::command_line(args));
-        let version = env!("CARGO_PKG_VERSION").to_owned();
-        self.provenance.versions = BTreeMap::from([("zal-export".to_owned(), version)]);
+        let versions = [("zal-export", env!("CARGO_PKG_VERSION")), ("burn", BURN_VERSION)];
+        self.provenance.versions =
+            versions.map(|(name, version)| (name.to_owned(), version.to_owned())).into_iter().collect();
     }
 }
 
@@ -145,8 +199,25 @@ fn write(args: &Args, manifest: &Manifest, payload: &[Vec<u8>]) -> anyhow::Resul
     fs::write(&args.out, out).with_context(|| format!("cannot write {}", args.out.display()))
 }
 
-/// Opens the bundle as a device does and loads every mode on the embedded engine.
-fn check(args: &Args) -> anyhow::Result<()> {
+/// Judges every golden scan in every mode on the embedded engine.
+fn expect_results(args: &Args, manifest: &mut Manifest) -> anyhow::Result<()> {
+    let bundle = open(args)?;
+    for section in &bundle.manifest().modes {
+        let mut detector = bundle.detector(section.mode, &embedded_engine())?;
+        for golden in &mut manifest.golden {
+            let detection = detector.detect(&bundle.golden_scan(golden)?);
+            let result = GoldenResult::of(section.mode, &detector.engine(), &detection);
+            let result = result.with_context(|| {
+                format!("golden scan {} cannot be judged: {:?}; take another", golden.points, detection.reasons)
+            })?;
+            golden.expected.push(result);
+        }
+    }
+    Ok(())
+}
+
+/// Opens the bundle as a device does.
+fn open(args: &Args) -> anyhow::Result<Bundle> {
     let public = match &args.key {
         None => Vec::new(),
         Some(key) => {
@@ -154,9 +225,19 @@ fn check(args: &Args) -> anyhow::Result<()> {
             vec![String::from_utf8(read(&path)?).with_context(|| format!("{} is not text", path.display()))?]
         }
     };
-    let bundle = Bundle::open(&args.out, &TrustedKeys::new(&public)?)?;
+    Ok(Bundle::open(&args.out, &TrustedKeys::new(&public)?)?)
+}
+
+/// Loads every mode on the embedded engine and tests the golden scans.
+fn check(args: &Args) -> anyhow::Result<()> {
+    let bundle = open(args)?;
     for section in &bundle.manifest().modes {
-        bundle.detector(section.mode, &crate::bank_build::embedded_engine())?;
+        let mut detector = bundle.detector(section.mode, &embedded_engine())?;
+        for outcome in bundle.golden_test(&mut detector)? {
+            if !outcome.passed() {
+                bail!("golden scan {}: a second run gave another result, {outcome:?}", outcome.points);
+            }
+        }
     }
     let size = fs::metadata(&args.out)?.len();
     println!("{} {} bytes, signed with the {}", args.out.display(), size, bundle.signer().name());
@@ -177,4 +258,13 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
         bail!("{} is empty", path.display());
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_recorded_framework_is_the_one_in_use() {
+        let pinned = format!("burn = {{ version = \"={}\"", super::BURN_VERSION);
+        assert!(include_str!("../../Cargo.toml").contains(&pinned), "Cargo.toml pins another version of burn");
+    }
 }

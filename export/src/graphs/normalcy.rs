@@ -50,6 +50,17 @@ impl NormalcyWeights {
         Self { points, head }
     }
 
+    /// All layers: points, head.
+    #[must_use]
+    pub fn layers(&self) -> Vec<&Linear> {
+        self.points.iter().chain(&self.head).collect()
+    }
+
+    /// All layers, in the order of [`NormalcyWeights::layers`].
+    pub fn layers_mut(&mut self) -> Vec<&mut Linear> {
+        self.points.iter_mut().chain(&mut self.head).collect()
+    }
+
     /// Checks every layer's sizes.
     ///
     /// # Errors

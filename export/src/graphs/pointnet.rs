@@ -58,6 +58,17 @@ impl PointNetWeights {
         Self { sa1, sa2, global, head }
     }
 
+    /// All layers: sa1, sa2, global, head.
+    #[must_use]
+    pub fn layers(&self) -> Vec<&Linear> {
+        self.sa1.iter().chain(&self.sa2).chain([&self.global]).chain(&self.head).collect()
+    }
+
+    /// All layers, in the order of [`PointNetWeights::layers`].
+    pub fn layers_mut(&mut self) -> Vec<&mut Linear> {
+        self.sa1.iter_mut().chain(&mut self.sa2).chain([&mut self.global]).chain(&mut self.head).collect()
+    }
+
     /// Checks every layer's sizes.
     ///
     /// # Errors

@@ -31,6 +31,8 @@ pub enum Command {
     Bench(commands::bench::Args),
     /// Make a calibration from scans of good parts
     Calibrate(commands::calibrate::Args),
+    /// Judge the bundle's golden scans again and compare the figures
+    Selftest(commands::selftest::Args),
     /// Install the pinned ONNX Runtime library through pip
     SetupRuntime(commands::setup_runtime::Args),
 }
@@ -46,6 +48,7 @@ impl Command {
             Self::Inspect(args) => commands::inspect::run(args),
             Self::Bench(args) => commands::bench::run(args),
             Self::Calibrate(args) => commands::calibrate::run(args),
+            Self::Selftest(args) => commands::selftest::run(args),
             Self::SetupRuntime(args) => commands::setup_runtime::run(args),
         }
     }

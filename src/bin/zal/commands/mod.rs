@@ -8,4 +8,5 @@ pub mod score;
 pub mod features;
 pub mod bench;
 pub mod calibrate;
+pub mod selftest;
 pub mod setup_runtime;
