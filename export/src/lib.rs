@@ -11,4 +11,5 @@ pub mod layout;
 pub mod provenance;
 pub mod signing;
 pub mod bank_build;
+pub mod pseudo;
 pub mod commands;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::fpfh::{self, FpfhParams, MissingRule};
+use super::pointnet::PatchParams;
 use super::rgb::{self, RgbParams};
 use super::{Branch, PatchFeatures, PatchGrid, pointnet};
 use crate::engine::{Engine, EngineError, EngineReport};
@@ -24,6 +25,10 @@ pub struct DescribeParams {
     pub fpfh: FpfhParams,
     /// What missing pixels contribute to a patch's mean FPFH.
     pub fpfh_missing: MissingRule,
+    /// Which points a patch of the point branch, and of the normalcy classifier, takes. Bundles
+    /// older than the setting do not name it, and take a cell's own pixels.
+    #[serde(default)]
+    pub patch: PatchParams,
 }
 
 /// Why a frame cannot be described; each is a reason for `not_decidable`.
@@ -117,7 +122,7 @@ impl Describer {
             }
             Branch::Point => {
                 let engine = self.graphs.pointnet.as_mut().ok_or(DescribeError::NoGraph { branch })?;
-                let points = pointnet::patches(&prepared.cloud, grid, prepared.pitch_m);
+                let points = pointnet::patches(&prepared.cloud, grid, prepared.pitch_m, &self.params.patch);
                 Ok(pointnet::describe(engine.as_mut(), &points)?)
             }
         }
@@ -129,7 +134,7 @@ impl Describer {
     /// When there is no classifier or it fails.
     pub fn normalcy(&mut self, prepared: &PreparedScan, grid: &PatchGrid) -> Result<Vec<f32>, DescribeError> {
         let engine = self.graphs.normalcy.as_mut().ok_or(DescribeError::NoGraph { branch: Branch::Point })?;
-        let points = pointnet::patches(&prepared.cloud, grid, prepared.pitch_m);
+        let points = pointnet::patches(&prepared.cloud, grid, prepared.pitch_m, &self.params.patch);
         Ok(pointnet::normalcy(engine.as_mut(), &points)?)
     }
 }
