@@ -12,4 +12,6 @@ pub mod provenance;
 pub mod signing;
 pub mod bank_build;
 pub mod pseudo;
+pub mod attention;
+pub mod training;
 pub mod commands;

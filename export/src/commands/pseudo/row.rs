@@ -214,7 +214,7 @@ pub(super) fn with_titles(rows: &[ColorImage]) -> ColorImage {
     let (edges, width) = layout();
     let mut sheet = blank(TITLE + rows.len() * (PANEL + GAPS[1]), width);
     for (name, left) in NAMES.iter().zip(edges) {
-        label::write_doubled(&mut sheet, name, [left, TITLE / 3], INK);
+        label::write_enlarged(&mut sheet, name, [left, TITLE / 3], INK, 2);
     }
     for (index, row) in rows.iter().enumerate() {
         paste(&mut sheet, row, [0, TITLE + index * (PANEL + GAPS[1])]);
