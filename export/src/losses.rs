@@ -89,9 +89,7 @@ fn pair_weights(count: usize, positives: Positives, device: &Device) -> Tensor<2
 #[must_use]
 pub fn disentanglement(embedding: Tensor<2>, fpfh: Tensor<2>, kind: Disentanglement) -> Tensor<1> {
     match kind {
-        Disentanglement::Cosine => {
-            (unit_rows(embedding) * unit_rows(fpfh)).sum_dim(1).powi_scalar(2).mean()
-        }
+        Disentanglement::Cosine => (unit_rows(embedding) * unit_rows(fpfh)).sum_dim(1).powi_scalar(2).mean(),
         Disentanglement::CrossCorrelation => {
             let correlation = unit_columns(embedding).transpose().matmul(unit_columns(fpfh));
             correlation.powi_scalar(2).mean()

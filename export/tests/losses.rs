@@ -6,7 +6,9 @@ use burn::tensor::{Device, Tensor, TensorData};
 use ndarray::{Array2, ArrayView1};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
-use zal_export::losses::{Disentanglement, Positives, binary_cross_entropy, contrastive, disentanglement, unit_rows};
+use zal_export::losses::{
+    Disentanglement, Positives, binary_cross_entropy, contrastive, disentanglement, unit_rows,
+};
 
 const TAU: f64 = 0.1;
 
@@ -14,7 +16,9 @@ struct Numbers(ChaCha8Rng);
 
 impl Numbers {
     fn matrix(&mut self, rows: usize, columns: usize) -> Array2<f64> {
-        Array2::from_shape_simple_fn((rows, columns), || f64::from(self.0.next_u32()) / f64::from(u32::MAX) - 0.5)
+        Array2::from_shape_simple_fn((rows, columns), || {
+            f64::from(self.0.next_u32()) / f64::from(u32::MAX) - 0.5
+        })
     }
 }
 
@@ -111,7 +115,10 @@ fn check(loss: Tensor<1>, expected: f64, gradients: &[(&Tensor<2>, Vec<f64>)]) {
         let largest = expected.iter().fold(0.0_f64, |m, v| m.max(v.abs()));
         assert!(largest > 1e-6, "a gradient that is zero shows nothing");
         for (f, e) in found.iter().zip(expected) {
-            assert!((f64::from(*f) - e).abs() < 1e-4 * largest, "gradient {f}, expected {e} of at most {largest}");
+            assert!(
+                (f64::from(*f) - e).abs() < 1e-4 * largest,
+                "gradient {f}, expected {e} of at most {largest}"
+            );
         }
     }
 }
@@ -137,7 +144,10 @@ fn contrastive_does_not_overflow_where_the_plain_formula_would() {
     let loss = contrastive(&unit_rows(normal.clone()), &unit_rows(pseudo), 0.001, Positives::All);
     assert!(loss.into_scalar::<f32>().abs() < 1e-6);
     let apart = contrastive(&unit_rows(normal.clone()), &unit_rows(normal), 0.001, Positives::All);
-    assert!((apart.into_scalar::<f32>() - 3.0_f32.ln()).abs() < 1e-3, "one positive among two equal negatives");
+    assert!(
+        (apart.into_scalar::<f32>() - 3.0_f32.ln()).abs() < 1e-3,
+        "one positive among two equal negatives"
+    );
 }
 
 #[test]

@@ -90,7 +90,12 @@ fn the_fused_descriptor_has_the_frameworks_values_and_gradients() {
 
     let network = PointNet::new(&weights, &device());
     let theirs = network.forward(GroupingRows::new(grouping, &device()));
-    assert_close("embedding", &embedding.iter().copied().collect::<Vec<_>>(), &elements(theirs.clone()), 1e-5);
+    assert_close(
+        "embedding",
+        &embedding.iter().copied().collect::<Vec<_>>(),
+        &elements(theirs.clone()),
+        1e-5,
+    );
 
     let top = Array2::from_shape_vec(embedding.dim(), weights_of(embedding.len())).unwrap();
     let ours = fused::pointnet::backward(&weights, &forward, top.view());
@@ -118,7 +123,11 @@ fn the_fused_classifier_has_the_frameworks_values_and_gradients() {
 }
 
 /// Both engines, or tract alone when no ONNX Runtime library is installed (said aloud).
-fn run(contract: &'static GraphContract, model: &ModelProto, inputs: &[Input<'_>]) -> Vec<(String, Vec<f32>)> {
+fn run(
+    contract: &'static GraphContract,
+    model: &ModelProto,
+    inputs: &[Input<'_>],
+) -> Vec<(String, Vec<f32>)> {
     let onnx = model.encode_to_vec();
     let mut options = vec![EngineOptions { choice: EngineChoice::Tract, ..EngineOptions::default() }];
     match std::env::var_os("ORT_DYLIB_PATH") {

@@ -162,14 +162,16 @@ fn one_command_makes_a_bundle_that_judges_another_family() {
     let keys = zal::bundle::TrustedKeys::new(&[]).unwrap();
     let bundle = zal::bundle::Bundle::open(&bundle, &keys).unwrap();
     let manifest = bundle.manifest();
-    assert!(manifest.provenance.weights["pointnet.onnx"].contains("trained on ring"), "{:?}", manifest.provenance);
+    assert!(
+        manifest.provenance.weights["pointnet.onnx"].contains("trained on ring"),
+        "{:?}",
+        manifest.provenance
+    );
     assert!(manifest.provenance.data["training settings"].contains("\"epochs\":4"));
     assert_eq!(manifest.golden.len(), 1);
-    let scan = zal::scan::read(
-        &data.join("tuber/test/good/xyz/000.tiff"),
-        &zal::scan::SensorProfile::default(),
-    )
-    .unwrap();
+    let scan =
+        zal::scan::read(&data.join("tuber/test/good/xyz/000.tiff"), &zal::scan::SensorProfile::default())
+            .unwrap();
     for mode in [zal::detector::Mode::Line, zal::detector::Mode::Paper] {
         let options = zal_export::bank_build::embedded_engine();
         let mut detector = bundle.detector(mode, &options).unwrap();

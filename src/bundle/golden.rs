@@ -135,7 +135,10 @@ impl Bundle {
             let image = png::decode(&self.read(path)?).map_err(|error| damaged(error.to_string()))?;
             let sizes = [(image.height, image.width), (scan.cloud.height(), scan.cloud.width())];
             if sizes[0] != sizes[1] {
-                return Err(damaged(format!("a colour image of {:?} pixels for {:?} points", sizes[0], sizes[1])));
+                return Err(damaged(format!(
+                    "a colour image of {:?} pixels for {:?} points",
+                    sizes[0], sizes[1]
+                )));
             }
             scan.color = Some(image);
         }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::golden::{self, GoldenScan};
 use super::BundleError;
+use super::golden::{self, GoldenScan};
 use crate::detector::{Mode, ModeParams};
 use crate::scan::SensorProfile;
 

@@ -20,37 +20,37 @@ use crate::provenance;
 pub struct Args {
     /// Data set in the MVTec 3D-AD layout
     #[arg(long, value_name = "DIR")]
-    data: PathBuf,
+    pub(super) data: PathBuf,
     /// Classes whose normal scans (train/good) fill the bank; all without it
     #[arg(long = "class", value_name = "C[,C2]", value_delimiter = ',')]
-    classes: Vec<String>,
+    pub(super) classes: Vec<String>,
     /// Mode that the bank is for: `line` or `paper`
     #[arg(long, default_value = "line", value_parser = parse_mode)]
-    mode: Mode,
+    pub(super) mode: Mode,
     /// The colour backbone; without it there is no rgb branch
     #[arg(long, value_name = "ONNX")]
-    rgb: Option<PathBuf>,
+    pub(super) rgb: Option<PathBuf>,
     /// The PointNet++ descriptor; without it there is no point branch
     #[arg(long, value_name = "ONNX")]
-    pointnet: Option<PathBuf>,
+    pub(super) pointnet: Option<PathBuf>,
     /// The normalcy classifier (mode `paper`); without it lambda is 0
     #[arg(long, value_name = "ONNX")]
-    normalcy: Option<PathBuf>,
+    pub(super) normalcy: Option<PathBuf>,
     /// Share of the patches that the coreset keeps
     #[arg(long, default_value_t = 0.1)]
-    fraction: f32,
+    pub(super) fraction: f32,
     /// Most rows of the bank
     #[arg(long, default_value_t = 20_000)]
-    rows_max: usize,
+    pub(super) rows_max: usize,
     /// Weights of the branches in mode `line`, such as `rgb=1,fpfh=1,point=0.5`
     #[arg(long, value_delimiter = ',', value_parser = parse_weight)]
-    weights: Vec<(Branch, f32)>,
+    pub(super) weights: Vec<(Branch, f32)>,
     /// Store the rows in half precision
     #[arg(long)]
-    f16: bool,
+    pub(super) f16: bool,
     /// The bank to write; its record is written beside it as FILE.json
     #[arg(long, value_name = "FILE")]
-    out: PathBuf,
+    pub(super) out: PathBuf,
 }
 
 /// Fills a bank.
@@ -59,7 +59,12 @@ pub struct Args {
 /// Names the scan or artifact that cannot be used.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let scans = normal_scans(&args.data, &args.classes)?;
-    let params = settings(args);
+    let mut params = settings(args);
+    if let Some(path) = args.pointnet.as_deref().or(args.normalcy.as_deref()) {
+        let onnx = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        params.describe.patch =
+            provenance::patch_of_graph(&onnx).with_context(|| format!("{} is refused", path.display()))?;
+    }
     let options = embedded_engine();
     let graphs = Graphs {
         rgb: graph(&RGB, args.rgb.as_deref(), &options)?,

@@ -9,6 +9,7 @@ use zal::detector::Mode;
 use super::{backbone, bank, pack, train};
 use crate::bank_build::normal_scans;
 use crate::graphs::resnet::ResnetArch;
+use crate::onnx::WeightStorage;
 
 /// Seed of the colour backbone when no weights are given.
 const BACKBONE_SEED: u64 = 7;
@@ -112,7 +113,19 @@ fn make_backbone(args: &Args, work: &Path) -> anyhow::Result<PathBuf> {
              results"
         );
     }
-    backbone::run(&backbone::Args::residual(args.arch, args.weights_file.clone(), seed, out.clone()))?;
+    backbone::run(&backbone::Args {
+        arch: Some(args.arch),
+        weights_file: args.weights_file.clone(),
+        seed,
+        from_onnx: None,
+        stride8: None,
+        stride16: None,
+        weights: WeightStorage::F16,
+        int8: false,
+        calibrate: Vec::new(),
+        out: out.clone(),
+        json: false,
+    })?;
     Ok(out)
 }
 
@@ -125,10 +138,11 @@ fn make_bank(args: &Args, work: &Path, rgb: &Path, mode: Mode) -> anyhow::Result
         rgb: Some(rgb.into()),
         pointnet: Some(work.join("pointnet.onnx")),
         normalcy: Some(work.join("normalcy.onnx")),
+        fraction: 0.1,
         rows_max: args.rows_max,
+        weights: Vec::new(),
         f16: true,
         out: out.clone(),
-        ..bank::Args::default()
     })?;
     Ok(out)
 }

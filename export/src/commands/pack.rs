@@ -208,7 +208,10 @@ fn expect_results(args: &Args, manifest: &mut Manifest) -> anyhow::Result<()> {
             let detection = detector.detect(&bundle.golden_scan(golden)?);
             let result = GoldenResult::of(section.mode, &detector.engine(), &detection);
             let result = result.with_context(|| {
-                format!("golden scan {} cannot be judged: {:?}; take another", golden.points, detection.reasons)
+                format!(
+                    "golden scan {} cannot be judged: {:?}; take another",
+                    golden.points, detection.reasons
+                )
             })?;
             golden.expected.push(result);
         }
@@ -265,6 +268,9 @@ mod tests {
     #[test]
     fn the_recorded_framework_is_the_one_in_use() {
         let pinned = format!("burn = {{ version = \"={}\"", super::BURN_VERSION);
-        assert!(include_str!("../../Cargo.toml").contains(&pinned), "Cargo.toml pins another version of burn");
+        assert!(
+            include_str!("../../Cargo.toml").contains(&pinned),
+            "Cargo.toml pins another version of burn"
+        );
     }
 }

@@ -123,7 +123,8 @@ pub fn settings(args: &Settings) -> anyhow::Result<TrainParams> {
         None => TrainParams::default(),
         Some(path) => {
             let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-            toml::from_str(&text).with_context(|| format!("{} is not a file of training settings", path.display()))?
+            toml::from_str(&text)
+                .with_context(|| format!("{} is not a file of training settings", path.display()))?
         }
     };
     if let Some(epochs) = args.epochs {
@@ -156,7 +157,12 @@ pub fn train_into(
         format: TRAINING_FORMAT.into(),
         classes: classes.to_vec(),
         data: format!("{}: {} normal scans, sha256 {}", classes.join(", "), scans.scan_count, scans.sha256),
-        pool: pools.iter().flat_map(|pool| pool.classes.clone()).collect::<BTreeSet<_>>().into_iter().collect(),
+        pool: pools
+            .iter()
+            .flat_map(|pool| pool.classes.clone())
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect(),
         params: params.clone(),
         epsilon: trained.epsilon,
         epsilons: trained.epsilons.clone(),
@@ -226,12 +232,8 @@ fn train_with_table(
 
 /// Artifacts, record and page.
 fn write(out: &Path, record: &TrainingRecord, trained: &Trained) -> anyhow::Result<()> {
-    let weights = format!(
-        "trained on {} (seed {}, {} epochs)",
-        record.data,
-        record.params.seed,
-        record.history.len()
-    );
+    let weights =
+        format!("trained on {} (seed {}, {} epochs)", record.data, record.params.seed, record.history.len());
     let patch = serde_json::to_string(&record.params.pseudo.patch)?;
     // Without folders: the same training writes the same bytes, wherever its scans lie.
     let command = format!(

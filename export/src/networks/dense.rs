@@ -88,7 +88,8 @@ impl Dense {
 fn linear(weight: Tensor<2>, bias: Tensor<1>) -> Linear {
     let [inputs, outputs] = weight.dims();
     Linear {
-        weight: Array2::from_shape_vec((inputs, outputs), elements(weight)).expect("a tensor holds its shape"),
+        weight: Array2::from_shape_vec((inputs, outputs), elements(weight))
+            .expect("a tensor holds its shape"),
         bias: Array1::from_vec(elements(bias)),
     }
 }

@@ -77,7 +77,8 @@ pub fn write(path: &Path, header: &Header, learner: &Learner) -> anyhow::Result<
     let mut tensors: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
     for (network, layers) in [("pointnet", pointnet.layers()), ("normalcy", normalcy.layers())] {
         for (index, layer) in layers.into_iter().enumerate() {
-            let bytes = |values: &mut dyn Iterator<Item = &f32>| values.flat_map(|v| v.to_le_bytes()).collect();
+            let bytes =
+                |values: &mut dyn Iterator<Item = &f32>| values.flat_map(|v| v.to_le_bytes()).collect();
             let (rows, columns) = layer.weight.dim();
             let name = |what: &str| format!("{network}.{index}.{what}");
             tensors.push((name("weight"), Dtype::F32, vec![rows, columns], bytes(&mut layer.weight.iter())));
@@ -89,7 +90,9 @@ pub fn write(path: &Path, header: &Header, learner: &Learner) -> anyhow::Result<
     }
     let views: Vec<(&str, TensorView<'_>)> = tensors
         .iter()
-        .map(|(name, dtype, shape, bytes)| Ok((name.as_str(), TensorView::new(*dtype, shape.clone(), bytes)?)))
+        .map(|(name, dtype, shape, bytes)| {
+            Ok((name.as_str(), TensorView::new(*dtype, shape.clone(), bytes)?))
+        })
         .collect::<Result<_, safetensors::SafeTensorError>>()?;
     let metadata = HashMap::from([(KEY.to_owned(), serde_json::to_string(header)?)]);
     let bytes = serialize(views, Some(metadata))?;
@@ -120,8 +123,8 @@ pub fn read(path: &Path, expected: &Header) -> anyhow::Result<Option<Checkpoint>
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
     };
-    let checkpoint =
-        parse(&bytes).with_context(|| format!("{} is not a checkpoint; remove it to start anew", path.display()))?;
+    let checkpoint = parse(&bytes)
+        .with_context(|| format!("{} is not a checkpoint; remove it to start anew", path.display()))?;
     let found = &checkpoint.header;
     anyhow::ensure!(
         found.params == expected.params,

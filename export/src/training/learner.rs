@@ -100,8 +100,8 @@ impl Learner {
     /// One step on a batch; the losses are those before it.
     pub fn step(&mut self, batch: &Batch, params: &TrainParams, learning_rate: f64) -> Losses {
         let Self { pointnet, normalcy, device, fused } = self;
-        let embed = || embedding_step(pointnet, batch, params, learning_rate, (device, *fused));
-        let classify = || classifier_step(normalcy, batch, learning_rate, (device, *fused));
+        let mut embed = || embedding_step(pointnet, batch, params, learning_rate, (device, *fused));
+        let mut classify = || classifier_step(normalcy, batch, learning_rate, (device, *fused));
         let ((contrastive, disentanglement), classifier) =
             if *fused { rayon::join(embed, classify) } else { (embed(), classify()) };
         Losses { contrastive, disentanglement, classifier }

@@ -27,7 +27,11 @@ impl Roc {
         let (mut points, mut area, mut last) = (vec![[0.0, 0.0]], 0.0, [0.0_f64, 0.0]);
         let (mut false_count, mut true_count) = (0_usize, 0_usize);
         for (index, (score, is_pseudo)) in all.iter().enumerate() {
-            if *is_pseudo { true_count += 1 } else { false_count += 1 }
+            if *is_pseudo {
+                true_count += 1
+            } else {
+                false_count += 1
+            }
             let ties = all.get(index + 1).is_some_and(|next| next.0.total_cmp(score).is_eq());
             if !ties {
                 let at = [false_count as f64 / normal_count, true_count as f64 / pseudo_count];
@@ -152,9 +156,13 @@ mod tests {
     fn a_collapsed_embedding_has_no_spread_and_a_round_one_all_directions() {
         let point = Array2::from_elem((10, 4), 0.5);
         assert!(spread(&unit(point.view())).0 < 1e-12);
-        let axes = Array2::from_shape_fn((8, 4), |(i, j)| {
-            if i / 2 == j { if i % 2 == 0 { 1.0 } else { -1.0 } } else { 0.0 }
-        });
+        let axes =
+            Array2::from_shape_fn(
+                (8, 4),
+                |(i, j)| {
+                    if i / 2 == j { if i % 2 == 0 { 1.0 } else { -1.0 } } else { 0.0 }
+                },
+            );
         let (variance, directions) = spread(&unit(axes.view()));
         assert!((variance - 1.0).abs() < 1e-12 && (directions - 4.0).abs() < 1e-9);
     }

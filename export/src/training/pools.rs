@@ -92,7 +92,8 @@ fn members(data: &Path, classes: &[String], mode: Mode, params: &TrainParams) ->
         }
         PoolKind::PaperLike => {
             let present = layout::classes(data)?;
-            let names = present.iter().filter_map(|class| Some(class.file_name()?.to_string_lossy().into_owned()));
+            let names =
+                present.iter().filter_map(|class| Some(class.file_name()?.to_string_lossy().into_owned()));
             for class in names.filter(|c| !classes.contains(c) && !params.test_classes.contains(c)) {
                 members.extend(spaced(normal_scans(data, &[class])?, params.pool_scans));
             }

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::{EpochRecord, Trained, TrainParams};
+use super::{EpochRecord, TrainParams, Trained};
 
 const WIDTH: f64 = 420.0;
 const HEIGHT: f64 = 260.0;
@@ -104,7 +104,10 @@ fn chart(html: &mut String, title: &str, curves: &[Curve<'_>], range: Option<[f6
         escaped(title)
     );
     for step in 0..=4 {
-        let (at_y, at_x) = (ys[0] + f64::from(step) / 4.0 * (ys[1] - ys[0]), xs[0] + f64::from(step) / 4.0 * (xs[1] - xs[0]));
+        let (at_y, at_x) = (
+            ys[0] + f64::from(step) / 4.0 * (ys[1] - ys[0]),
+            xs[0] + f64::from(step) / 4.0 * (xs[1] - xs[0]),
+        );
         let _ = write!(
             html,
             "<path d=\"M{:.1} {:.1}H{:.1}\" stroke=#ddd /><text x={:.1} y={:.1} text-anchor=end>{}</text><text x={:.1} \

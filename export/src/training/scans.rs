@@ -81,8 +81,8 @@ pub fn load(
         .par_iter()
         .enumerate()
         .map(|(index, (name, path))| {
-            let frames = load_scan(index, name, path, params)
-                .with_context(|| format!("scan {}", path.display()))?;
+            let frames =
+                load_scan(index, name, path, params).with_context(|| format!("scan {}", path.display()))?;
             let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
             progress();
             Ok((frames, Sha256::digest(&bytes).to_vec()))

@@ -45,7 +45,8 @@ fn measure(device: DeviceChoice, steps: usize) -> [f64; 2] {
 }
 
 fn main() {
-    let [fused, burn] = [(DeviceChoice::Cpu, 12), (DeviceChoice::Flex, 4)].map(|(d, steps)| measure(d, steps));
+    let [fused, burn] =
+        [(DeviceChoice::Cpu, 12), (DeviceChoice::Flex, 4)].map(|(d, steps)| measure(d, steps));
     println!(
         "{{\"fused_min_ms\": {:.1}, \"fused_median_ms\": {:.1}, \"burn_flex_min_ms\": {:.1}, \"burn_flex_median_ms\": {:.1}}}",
         fused[0], fused[1], burn[0], burn[1]

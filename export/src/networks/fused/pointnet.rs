@@ -75,7 +75,11 @@ fn chunk_forward(weights: &PointNetWeights, grouping: &Grouping, start: usize, e
 
 /// Gradient of the weights, given the gradient `[P, 33]` of the embeddings.
 #[must_use]
-pub fn backward(weights: &PointNetWeights, forward: &Forward, gradient: ArrayView2<'_, f32>) -> PointNetWeights {
+pub fn backward(
+    weights: &PointNetWeights,
+    forward: &Forward,
+    gradient: ArrayView2<'_, f32>,
+) -> PointNetWeights {
     let jobs: Vec<_> = forward.chunks.iter().zip(gradient.axis_chunks_iter(Axis(0), CHUNK_PATCHES)).collect();
     let parts: Vec<PointNetWeights> =
         jobs.into_par_iter().map(|(chunk, gradient)| chunk_backward(weights, chunk, gradient)).collect();
@@ -87,7 +91,11 @@ pub fn backward(weights: &PointNetWeights, forward: &Forward, gradient: ArrayVie
     sum
 }
 
-fn chunk_backward(weights: &PointNetWeights, chunk: &Chunk, gradient: ArrayView2<'_, f32>) -> PointNetWeights {
+fn chunk_backward(
+    weights: &PointNetWeights,
+    chunk: &Chunk,
+    gradient: ArrayView2<'_, f32>,
+) -> PointNetWeights {
     let top = gradient.to_owned();
     let out_gradient = dense_gradient(&chunk.hidden, &top);
     let mut flowing = top.dot(&weights.head[1].weight.t());

@@ -1,8 +1,8 @@
 //! `zal selftest`: judges the bundle's golden scans again and compares the figures.
 
 use super::detector_args::{DetectorArgs, Judge};
-use crate::exit::{CommandResult, Exit, Failure};
 use crate::bundled;
+use crate::exit::{CommandResult, Exit, Failure};
 
 /// Arguments of `zal selftest`.
 #[derive(Debug, clap::Args)]
@@ -23,7 +23,8 @@ pub fn run(args: &Args) -> CommandResult {
     let bundle = bundled::open(args.detector.bundle.as_deref())?;
     let outcomes = bundle.golden_test(&mut detector).map_err(|error| Failure::new(Exit::BadData, error))?;
     if outcomes.is_empty() {
-        let error = anyhow::anyhow!("{} holds no golden scan for mode `{}`", bundle.name(), origin.mode.name());
+        let error =
+            anyhow::anyhow!("{} holds no golden scan for mode `{}`", bundle.name(), origin.mode.name());
         return Err(Failure::new(Exit::BadData, error)
             .hint("its maker adds one with `zal-export pack --golden SCAN`; `zal-export make` always does"));
     }
@@ -47,5 +48,9 @@ pub fn run(args: &Args) -> CommandResult {
             outcome.tolerance
         );
     }
-    Ok(if outcomes.iter().all(zal::bundle::GoldenOutcome::passed) { Exit::Ok } else { Exit::SelfTestMismatch })
+    Ok(if outcomes.iter().all(zal::bundle::GoldenOutcome::passed) {
+        Exit::Ok
+    } else {
+        Exit::SelfTestMismatch
+    })
 }
