@@ -24,6 +24,8 @@ enum Command {
     PointGraphs(commands::point_graphs::Args),
     /// Fill a memory bank from normal scans
     Bank(commands::bank::Args),
+    /// Judge what training brings, after a plan
+    Study(commands::study::Args),
     /// Pack and sign a bundle
     Pack(commands::pack::Args),
     /// Make a signing key
@@ -36,6 +38,11 @@ fn main() -> ExitCode {
         Command::Backbone(args) => commands::backbone::run(&args),
         Command::PointGraphs(args) => commands::point_graphs::run(&args),
         Command::Bank(args) => commands::bank::run(&args),
+        Command::Study(args) => commands::study::run(&args, &|request| {
+            anyhow::bail!(
+                "this build has no trainer for {request:?}; arms with untrained = true run without one"
+            )
+        }),
         Command::Pack(args) => commands::pack::run(&args),
         Command::Key(args) => commands::key::run(&args),
     };

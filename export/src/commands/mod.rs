@@ -5,5 +5,6 @@ pub mod synth;
 pub mod backbone;
 pub mod point_graphs;
 pub mod bank;
+pub mod study;
 pub mod pack;
 pub mod key;
