@@ -19,6 +19,7 @@ pub mod engine;
 pub mod features;
 pub mod bank;
 pub mod score;
+pub mod metrics;
 pub mod calibration;
 pub mod detector;
 pub mod picture;

@@ -5,11 +5,11 @@
 use ndarray::{Array2, Axis, concatenate};
 use zal::bank::{Block, MemoryBank, RowOrigin};
 use zal::calibration::Calibration;
-use zal::detector::params::{BranchWeight, Scoring};
-use zal::detector::{Detector, Evaluation, Mode, ModeParams};
+use zal::detector::params::{BranchWeight, NormalcyTerm, Scoring};
+use zal::detector::{Comparison, Detector, Evaluation, Mode, ModeParams};
 use zal::features::describe::{Describer, Graphs};
 use zal::features::fpfh::{MissingRule, Orientation, describe_points, pool_patches};
-use zal::features::{Branch, PatchGrid};
+use zal::features::{Branch, PatchFeatures, PatchGrid};
 use zal::preprocess::prepare;
 use zal::scan::Scan;
 use zal::score::JointStats;
@@ -23,7 +23,8 @@ fn params(mode: Mode) -> ModeParams {
     params.describe.branches = vec![Branch::Fpfh];
     params.scoring = match mode {
         Mode::Line => {
-            Scoring::Late { branches: vec![BranchWeight { branch: Branch::Fpfh, weight: 1.0, spread: 2.0 }] }
+            let branches = vec![BranchWeight { branch: Branch::Fpfh, weight: 1.0, spread: 2.0 }];
+            Scoring::Late { branches, normalcy: None }
         }
         Mode::Paper => {
             params.describe.fpfh.orientation = Orientation::None;
@@ -140,6 +141,31 @@ fn line_mode_scores_the_highest_distance_above_the_median() {
     let scored = map.values.iter().filter(|v| **v > 0.0).count();
     assert!(scored >= grid.count() * 16, "{scored} pixels have a score");
     assert_eq!(detection.evaluation, Evaluation::Undefined, "nobody set a threshold");
+}
+
+#[test]
+fn a_normalcy_term_of_mode_line_adds_the_logits_in_its_own_spread() {
+    let mut params = params(Mode::Line);
+    let (rows, grid) = described(&scan(Family::Tuber, 12, None), &params);
+    let features = [PatchFeatures { branch: Branch::Fpfh, rows }];
+    let logits: Vec<f32> =
+        (0..grid.count()).map(|i| f32::from(u16::try_from(i * 7919 % 101).expect("small"))).collect();
+    let mut compared = |weight: f32, logits: Option<&[f32]>| {
+        let Scoring::Late { normalcy, .. } = &mut params.scoring else { panic!("mode line is late") };
+        *normalcy = Some(NormalcyTerm { weight, spread: 4.0 });
+        let comparison = Comparison::new(&params, bank(&params)).expect("everything fits");
+        assert_eq!(comparison.needs_logits(), weight > 0.0);
+        comparison.compare(&features, logits).expect("the descriptors fit")
+    };
+    let (without, with) = (compared(0.0, None), compared(2.0, Some(&logits)));
+    let count = f64::from(u32::try_from(logits.len()).expect("small"));
+    let mean = logits.iter().map(|l| f64::from(*l)).sum::<f64>() / count;
+    let sd = (logits.iter().map(|l| (f64::from(*l) - mean).powi(2)).sum::<f64>() / count).sqrt();
+    for ((with, without), logit) in with.map_scores.iter().zip(&without.map_scores).zip(&logits) {
+        let expected = f64::from(*without) + 2.0 * (f64::from(*logit) - mean) / sd;
+        assert!((f64::from(*with) - expected).abs() < 1e-3, "found {with}, expected {expected}");
+    }
+    assert!(with.image_score > without.image_score, "the highest logits stand far above their median");
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! Fills a memory bank: normal scans through the device's own features, a coreset of the
 //! rows, and the statistics that make distances comparable, from scans held out of it.
+//!
+//! [`describe`] and [`assemble`] are the two halves of [`build`]: a study keeps descriptors that do
+//! not change, and fills many banks from them.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +16,7 @@ use zal::detector::Comparison;
 use zal::detector::{Mode, ModeParams, params::Scoring};
 use zal::engine::{EngineChoice, EngineOptions};
 use zal::features::describe::Describer;
-use zal::features::{PatchFeatures, PatchGrid};
+use zal::features::{Branch, PatchFeatures, PatchGrid};
 use zal::preprocess::prepare;
 use zal::scan::{SensorProfile, read};
 use zal::score::JointStats;
@@ -53,6 +56,24 @@ pub fn embedded_engine() -> EngineOptions {
     EngineOptions { choice: EngineChoice::Tract, threads: 2, ..EngineOptions::default() }
 }
 
+/// The mode's defaults with only the given branches, and their weights in mode `line`.
+#[must_use]
+pub fn mode_settings(mode: Mode, branches: &[Branch], weights: &[(Branch, f32)]) -> ModeParams {
+    let mut params = ModeParams::of(mode);
+    params.describe.branches.retain(|branch| branches.contains(branch));
+    let kept = params.describe.branches.clone();
+    match &mut params.scoring {
+        Scoring::Late { branches, .. } => {
+            branches.retain(|b| kept.contains(&b.branch));
+            for (branch, weight) in weights {
+                branches.iter_mut().filter(|b| b.branch == *branch).for_each(|b| b.weight = *weight);
+            }
+        }
+        Scoring::Joint { block_scales, .. } => block_scales.truncate(kept.len()),
+    }
+    params
+}
+
 /// Settings of [`build`].
 #[derive(Debug, Clone, Copy)]
 pub struct BuildParams {
@@ -62,11 +83,15 @@ pub struct BuildParams {
     pub rows_max: usize,
 }
 
-/// The frames of one scan, described.
-struct DescribedScan {
-    patches: Vec<u16>,
-    features: Vec<PatchFeatures>,
-    logits: Option<Vec<f32>>,
+/// The frame of one scan, described.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DescribedScan {
+    /// The valid patches.
+    pub patches: Vec<u16>,
+    /// Their descriptors, in the order of the settings' branches.
+    pub features: Vec<PatchFeatures>,
+    /// Their logits, when the settings need the normalcy classifier.
+    pub logits: Option<Vec<f32>>,
 }
 
 /// Name and xyz file of every normal training scan of the given classes, or of all.
@@ -100,35 +125,67 @@ pub fn normal_scans(root: &Path, wanted: &[String]) -> anyhow::Result<Vec<(Strin
 /// Names the scan that cannot be read, prepared or described.
 pub fn build(
     scans: &[(String, PathBuf)],
-    mut params: ModeParams,
+    params: ModeParams,
     describer: &mut Describer,
     build: BuildParams,
     progress: &mut dyn FnMut(usize),
 ) -> anyhow::Result<(MemoryBank, ModeParams, String)> {
-    if scans.len() < 3 {
-        bail!("found {} normal scans, expected at least 3 (one is held out for the statistics)", scans.len());
-    }
+    expect_enough(scans.len())?;
     let mut hasher = Sha256::new();
-    let (mut kept, mut held_out, mut names) = (Vec::new(), Vec::new(), Vec::new());
+    let mut described = Vec::new();
     for (index, (name, path)) in scans.iter().enumerate() {
         hasher.update(std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?);
-        let described =
-            describe(path, &params, describer).with_context(|| format!("scan {}", path.display()))?;
-        if index % HOLDOUT_EVERY == HOLDOUT_EVERY.min(scans.len()) - 1 {
-            held_out.push(described);
-        } else {
-            names.push(name.clone());
-            kept.push(described);
-        }
+        let scan = describe(path, &params, describer).with_context(|| format!("scan {}", path.display()))?;
+        described.push((name.clone(), scan));
         progress(index + 1);
     }
-    let bank = fill(&kept, names, &mut params, build)?;
-    measure(&mut params, bank.clone(), &held_out)?;
+    let (bank, params) = assemble(described, params, build)?;
     let hash: String = hasher.finalize().iter().take(8).map(|b| format!("{b:02x}")).collect();
     Ok((bank, params, hash))
 }
 
-fn describe(path: &Path, params: &ModeParams, describer: &mut Describer) -> anyhow::Result<DescribedScan> {
+/// Fills the bank from described scans with their names, every tenth of them held out, and measures
+/// the settings' statistics on those.
+///
+/// # Errors
+/// When there are fewer than three scans, or their descriptors do not make a bank.
+pub fn assemble(
+    scans: Vec<(String, DescribedScan)>,
+    mut params: ModeParams,
+    build: BuildParams,
+) -> anyhow::Result<(MemoryBank, ModeParams)> {
+    expect_enough(scans.len())?;
+    let holdout_index = HOLDOUT_EVERY.min(scans.len()) - 1;
+    let (mut kept, mut held_out, mut names) = (Vec::new(), Vec::new(), Vec::new());
+    for (index, (name, scan)) in scans.into_iter().enumerate() {
+        if index % HOLDOUT_EVERY == holdout_index {
+            held_out.push(scan);
+        } else {
+            names.push(name);
+            kept.push(scan);
+        }
+    }
+    let bank = fill(&kept, names, &mut params, build)?;
+    measure(&mut params, bank.clone(), &held_out)?;
+    Ok((bank, params))
+}
+
+fn expect_enough(scan_count: usize) -> anyhow::Result<()> {
+    if scan_count < 3 {
+        bail!("found {scan_count} normal scans, expected at least 3 (one is held out for the statistics)");
+    }
+    Ok(())
+}
+
+/// Describes one scan as the settings ask.
+///
+/// # Errors
+/// When the scan cannot be read, prepared or described.
+pub fn describe(
+    path: &Path,
+    params: &ModeParams,
+    describer: &mut Describer,
+) -> anyhow::Result<DescribedScan> {
     let scan = read(path, &SensorProfile::default())?;
     let prepared = prepare(&scan, &params.preprocess)?;
     let grid = PatchGrid::of(&prepared.cloud);
@@ -208,11 +265,13 @@ fn measure(params: &mut ModeParams, bank: MemoryBank, held_out: &[DescribedScan]
     let distances: Vec<Vec<Vec<f32>>> =
         held_out.iter().map(|s| comparison.distances(&s.features)).collect::<Result<_, _>>()?;
     match &mut params.scoring {
-        Scoring::Late { branches } => {
+        Scoring::Late { branches, normalcy } => {
             for (index, branch) in branches.iter_mut().enumerate() {
-                let deviations: Vec<f32> =
-                    distances.iter().flat_map(|d| deviations_from_median(&d[index])).collect();
-                branch.spread = spread(&deviations);
+                branch.spread = spread_around_medians(distances.iter().map(|d| d[index].as_slice()));
+            }
+            if let Some(term) = normalcy {
+                let logits = held_out.iter().map(|s| s.logits.as_deref().unwrap_or_default());
+                term.spread = spread_around_medians(logits);
             }
         }
         Scoring::Joint { stats, .. } => {
@@ -227,6 +286,11 @@ fn measure(params: &mut ModeParams, bank: MemoryBank, held_out: &[DescribedScan]
         }
     }
     Ok(())
+}
+
+/// Spread of the values of all scans, each around its scan's median.
+fn spread_around_medians<'a>(scans: impl Iterator<Item = &'a [f32]>) -> f32 {
+    spread(&scans.flat_map(deviations_from_median).collect::<Vec<f32>>())
 }
 
 fn deviations_from_median(values: &[f32]) -> Vec<f32> {

@@ -14,4 +14,5 @@ pub mod bank_build;
 pub mod pseudo;
 pub mod attention;
 pub mod training;
+pub mod study;
 pub mod commands;

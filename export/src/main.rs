@@ -30,6 +30,8 @@ enum Command {
     Make(commands::make::Args),
     /// Fill a memory bank from normal scans
     Bank(commands::bank::Args),
+    /// Judge what training brings, after a plan
+    Study(commands::study::Args),
     /// Pack and sign a bundle
     Pack(commands::pack::Args),
     /// Make a signing key
@@ -47,6 +49,11 @@ fn main() -> ExitCode {
         Command::Train(args) => commands::train::run(&args),
         Command::Make(args) => commands::make::run(&args),
         Command::Bank(args) => commands::bank::run(&args),
+        Command::Study(args) => commands::study::run(&args, &|request| {
+            anyhow::bail!(
+                "this build has no trainer for {request:?}; arms with untrained = true run without one"
+            )
+        }),
         Command::Pack(args) => commands::pack::run(&args),
         Command::Key(args) => commands::key::run(&args),
         Command::Pseudo(args) => commands::pseudo::run(&args),

@@ -4,14 +4,14 @@ use ndarray::{Array2, ArrayView1, ArrayView2, s};
 use serde::{Deserialize, Serialize};
 
 use super::DetectorError;
-use super::params::{BranchWeight, ModeParams, Scoring};
+use super::params::{BranchWeight, ModeParams, NormalcyTerm, Scoring};
 use crate::bank::MemoryBank;
 use crate::bank::search::{Neighbor, SearchError, SearchIndex};
 use crate::features::fusion::concatenate;
 use crate::features::{Branch, PatchFeatures};
 use crate::score::{
-    BranchDistances, BranchShare, JointStats, branch_shares, fuse_line, image_score, image_score_paper,
-    joint, worst_patch,
+    BranchDistances, BranchShare, JointStats, add_term, branch_shares, fuse_line, image_score,
+    image_score_paper, joint, worst_patch,
 };
 
 /// Rows around the nearest one that weight the image score of mode `paper`: BTF takes 3 and
@@ -34,7 +34,8 @@ pub struct Compared {
     pub image_score: f32,
     /// One score a valid patch, for the map.
     pub map_scores: Vec<f32>,
-    /// What each branch contributed at the worst patch; empty in mode `paper`.
+    /// What each branch contributed at the worst patch, the normalcy classifier aside; empty in
+    /// mode `paper`.
     pub branches: Vec<BranchShare>,
     /// Nearest normal patch of the worst patch.
     pub nearest: Option<NearestNormal>,
@@ -47,7 +48,7 @@ pub struct Comparison {
 }
 
 enum Kind {
-    Late { branches: Vec<BranchWeight>, indexes: Vec<SearchIndex> },
+    Late { branches: Vec<BranchWeight>, indexes: Vec<SearchIndex>, normalcy: Option<NormalcyTerm> },
     Joint { block_scales: Vec<(Branch, f32)>, index: SearchIndex, lambda: f32, stats: JointStats },
 }
 
@@ -63,7 +64,7 @@ impl Comparison {
             return Err(mismatch("blocks of the memory bank", &found, expected));
         }
         let kind = match &params.scoring {
-            Scoring::Late { branches } => {
+            Scoring::Late { branches, normalcy } => {
                 let named: Vec<Branch> = branches.iter().map(|b| b.branch).collect();
                 if named != *expected {
                     return Err(mismatch("branches of the late fusion", &named, expected));
@@ -71,7 +72,7 @@ impl Comparison {
                 let columns = branches.iter().filter_map(|b| bank.block_columns(b.branch));
                 let indexes =
                     columns.map(|c| SearchIndex::new(bank.rows.clone(), c)).collect::<Result<_, _>>()?;
-                Kind::Late { branches: branches.clone(), indexes }
+                Kind::Late { branches: branches.clone(), indexes, normalcy: *normalcy }
             }
             Scoring::Joint { block_scales, lambda, stats } => {
                 if block_scales.len() != expected.len() {
@@ -94,8 +95,11 @@ impl Comparison {
 
     /// Whether [`Comparison::compare`] needs the classifier's logits.
     #[must_use]
-    pub const fn needs_logits(&self) -> bool {
-        matches!(&self.kind, Kind::Joint { lambda, .. } if *lambda != 0.0)
+    pub fn needs_logits(&self) -> bool {
+        match &self.kind {
+            Kind::Late { normalcy, .. } => normalcy.is_some_and(|term| term.weight != 0.0),
+            Kind::Joint { lambda, .. } => *lambda != 0.0,
+        }
     }
 
     /// Distance of every patch to its nearest row: one list a branch (mode `line`), or one
@@ -119,7 +123,10 @@ impl Comparison {
     ) -> Result<Compared, SearchError> {
         let nearest = self.nearest(features)?;
         match &self.kind {
-            Kind::Late { branches, .. } => Ok(self.late(branches, &nearest)),
+            Kind::Late { branches, normalcy, .. } => {
+                let term = normalcy.filter(|term| term.weight != 0.0);
+                Ok(self.late(branches, &nearest, term.map(|term| (term, logits.unwrap_or_default()))))
+            }
             Kind::Joint { index, lambda, stats, .. } => {
                 let joined = self.concatenated(features);
                 let patch = PatchLogits { logits: logits.unwrap_or_default(), lambda: *lambda, stats };
@@ -147,7 +154,12 @@ impl Comparison {
         }
     }
 
-    fn late(&self, branches: &[BranchWeight], nearest: &[Vec<Neighbor>]) -> Compared {
+    fn late(
+        &self,
+        branches: &[BranchWeight],
+        nearest: &[Vec<Neighbor>],
+        normalcy: Option<(NormalcyTerm, &[f32])>,
+    ) -> Compared {
         let distances: Vec<Vec<f32>> =
             nearest.iter().map(|list| list.iter().map(|n| n.distance).collect()).collect();
         let parts: Vec<BranchDistances<'_>> = branches
@@ -160,7 +172,10 @@ impl Comparison {
                 spread: b.spread,
             })
             .collect();
-        let scores = fuse_line(&parts);
+        let mut scores = fuse_line(&parts);
+        if let Some((term, logits)) = normalcy {
+            add_term(&mut scores, logits, term.weight, term.spread);
+        }
         let worst = worst_patch(&scores.sub);
         let shares = worst.map_or_else(Vec::new, |w| branch_shares(&parts, w));
         let loudest = (0..shares.len()).max_by(|a, b| shares[*a].share.total_cmp(&shares[*b].share));

@@ -21,8 +21,8 @@ use crate::features::{PatchFeatures, PatchGrid};
 use crate::preprocess::{PreparedScan, PreprocessError, prepare};
 use crate::scan::Scan;
 pub use crate::score::{AnomalyMap, BranchShare, Region};
-use crate::score::{anomaly_map, lift, region_threshold, regions};
-pub use compare::{Comparison, NearestNormal};
+use crate::score::{lifted_map, region_threshold, regions};
+pub use compare::{Compared, Comparison, NearestNormal};
 pub use params::{Mode, ModeParams};
 
 /// What is said of a part.
@@ -172,9 +172,8 @@ impl Detector {
                 text: "a score is not a finite number".into(),
             });
         }
-        let mut values = anomaly_map(&grid, &compared.map_scores, self.params.map_sigma_px, &prepared.cloud);
-        lift(&mut values, &prepared.cloud);
-        let map = AnomalyMap { values, window: prepared.window };
+        let sigma_px = self.params.map_sigma_px;
+        let map = lifted_map(&grid, &compared.map_scores, sigma_px, &prepared.cloud, prepared.window);
         let regions = regions(&map, &prepared, region_threshold(&map), REGIONS_MAX);
         laps.lap("score");
         Ok(Detection {

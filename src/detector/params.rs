@@ -50,6 +50,16 @@ pub struct BranchWeight {
     pub spread: f32,
 }
 
+/// The normalcy classifier's part in the late fusion of mode `line`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NormalcyTerm {
+    /// Its weight; 0 leaves it out, and the classifier is not run.
+    pub weight: f32,
+    /// Spread of `logit - median of the scan` over held-out normal patches.
+    pub spread: f32,
+}
+
 /// How patch scores come about.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -58,6 +68,9 @@ pub enum Scoring {
     Late {
         /// Weight and spread of every branch.
         branches: Vec<BranchWeight>,
+        /// The normalcy classifier as one more term; most bundles have none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        normalcy: Option<NormalcyTerm>,
     },
     /// Distance of the concatenation, joined with the normalcy classifier.
     Joint {
@@ -93,7 +106,7 @@ impl ModeParams {
         let (preprocess, stages, scoring) = match mode {
             Mode::Line => {
                 let unit = |branch: &Branch| BranchWeight { branch: *branch, weight: 1.0, spread: 1.0 };
-                let late = Scoring::Late { branches: branches.iter().map(unit).collect() };
+                let late = Scoring::Late { branches: branches.iter().map(unit).collect(), normalcy: None };
                 (PreprocessParams::line(), RgbStages::Stride8, late)
             }
             Mode::Paper => {
@@ -117,6 +130,37 @@ impl ModeParams {
     /// Whether the score uses the normalcy classifier.
     #[must_use]
     pub fn needs_normalcy(&self) -> bool {
-        matches!(self.scoring, Scoring::Joint { lambda, .. } if lambda != 0.0)
+        match &self.scoring {
+            Scoring::Late { normalcy, .. } => normalcy.is_some_and(|term| term.weight != 0.0),
+            Scoring::Joint { lambda, .. } => *lambda != 0.0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_without_a_normalcy_term_read_and_write_as_before() {
+        let text = r#"{"late":{"branches":[{"branch":"fpfh","weight":1.0,"spread":2.0}]}}"#;
+        let read: Scoring = serde_json::from_str(text).expect("an older bundle's settings");
+        assert!(matches!(&read, Scoring::Late { normalcy: None, .. }));
+        assert_eq!(serde_json::to_string(&read).expect("plain data"), text);
+        let term = NormalcyTerm { weight: 0.5, spread: 3.0 };
+        let with = Scoring::Late { branches: Vec::new(), normalcy: Some(term) };
+        let text = serde_json::to_string(&with).expect("plain data");
+        assert_eq!(serde_json::from_str::<Scoring>(&text).expect("its own text"), with);
+    }
+
+    #[test]
+    fn the_classifier_is_needed_when_a_weight_asks_for_it() {
+        let mut params = ModeParams::of(Mode::Line);
+        assert!(!params.needs_normalcy() && ModeParams::of(Mode::Paper).needs_normalcy());
+        for (weight, needed) in [(0.0, false), (0.3, true)] {
+            let Scoring::Late { normalcy, .. } = &mut params.scoring else { panic!("mode line is late") };
+            *normalcy = Some(NormalcyTerm { weight, spread: 1.0 });
+            assert_eq!(params.needs_normalcy(), needed);
+        }
     }
 }

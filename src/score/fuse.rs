@@ -41,13 +41,20 @@ pub fn fuse_line(parts: &[BranchDistances<'_>]) -> LineScores {
     let count = parts.first().map_or(0, |part| part.distances.len());
     let mut scores = LineScores { std: vec![0.0; count], sub: vec![0.0; count] };
     for part in parts {
-        assert_eq!(part.distances.len(), count, "every branch describes the same patches");
-        let (mean, sd) = mean_and_sd(part.distances);
-        add_scaled(&mut scores.std, part.distances, mean, ratio(part.weight, sd));
-        let median = median(part.distances);
-        add_scaled(&mut scores.sub, part.distances, median, ratio(part.weight, part.spread));
+        add_term(&mut scores, part.distances, part.weight, part.spread);
     }
     scores
+}
+
+/// Adds one term to the scores: a branch's distances, or the normalcy classifier's logits.
+///
+/// # Panics
+/// When there is not one value a patch.
+pub fn add_term(scores: &mut LineScores, values: &[f32], weight: f32, spread: f32) {
+    assert_eq!(values.len(), scores.std.len(), "every term describes the same patches");
+    let (mean, sd) = mean_and_sd(values);
+    add_scaled(&mut scores.std, values, mean, ratio(weight, sd));
+    add_scaled(&mut scores.sub, values, median(values), ratio(weight, spread));
 }
 
 /// Adds `(d - center) * scale` to every score.

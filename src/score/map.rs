@@ -7,7 +7,7 @@
 use super::AnomalyMap;
 use crate::cloud::OrganizedCloud;
 use crate::features::{GRID_SIZE, PATCH_SIZE, PatchGrid};
-use crate::preprocess::FRAME_SIZE;
+use crate::preprocess::{FRAME_SIZE, FrameWindow};
 
 /// Standard deviation of the map's Gaussian in frame pixels, as the paper's baseline.
 pub const SIGMA_PX: f32 = 4.0;
@@ -130,22 +130,57 @@ pub fn lift(values: &mut [f32], cloud: &OrganizedCloud) {
     }
 }
 
+/// The map as a detection shows it: [`anomaly_map`] of the patch scores, then [`lift`].
+///
+/// # Panics
+/// When there is not one score a patch, or the cloud is not a frame.
+#[must_use]
+pub fn lifted_map(
+    grid: &PatchGrid,
+    patch_scores: &[f32],
+    sigma_px: f32,
+    cloud: &OrganizedCloud,
+    window: FrameWindow,
+) -> AnomalyMap {
+    let mut values = anomaly_map(grid, patch_scores, sigma_px, cloud);
+    lift(&mut values, cloud);
+    AnomalyMap { values, window }
+}
+
 /// The map on the scan's own grid, row-major `[scan_height * scan_width]`: bilinear between
 /// the frame's scored pixels, 0 outside the frame and where the nearest frame pixel has no
 /// score.
 #[must_use]
 pub fn scan_map(map: &AnomalyMap) -> Vec<f32> {
-    let window = &map.window;
-    let taps = |len: usize, start_px: f32| -> Vec<Option<ScanTap>> {
-        (0..len).map(|pixel| scan_tap(pixel, start_px, window.px_per_frame_px)).collect()
-    };
-    let rows = taps(window.scan_height, window.top_px);
-    let columns = taps(window.scan_width, window.left_px);
+    let [rows, columns] = scan_taps(&map.window);
     let value = |row: &Option<ScanTap>, column: &Option<ScanTap>| match (row, column) {
         (Some(row), Some(column)) => between_scored(&map.values, row, column),
         _ => 0.0,
     };
     rows.iter().flat_map(|row| columns.iter().map(move |column| value(row, column))).collect()
+}
+
+/// Which pixels of the scan show the object, row-major `[scan_height * scan_width]`: those whose
+/// nearest pixel of the frame does. The same pixels that [`scan_map`] scores of a [`lift`]ed map.
+///
+/// # Panics
+/// When `object` is not `[224 * 224]`.
+#[must_use]
+pub fn scan_mask(object: &[bool], window: &FrameWindow) -> Vec<bool> {
+    assert_eq!(object.len(), FRAME_SIZE * FRAME_SIZE, "the mask is of a frame");
+    let [rows, columns] = scan_taps(window);
+    let shows = |row: &Option<ScanTap>, column: &Option<ScanTap>| match (row, column) {
+        (Some(row), Some(column)) => object[row.nearest() * FRAME_SIZE + column.nearest()],
+        _ => false,
+    };
+    rows.iter().flat_map(|row| columns.iter().map(move |column| shows(row, column))).collect()
+}
+
+/// Where the scan's rows and columns lie in the frame; none outside it.
+fn scan_taps(window: &FrameWindow) -> [Vec<Option<ScanTap>>; 2] {
+    [(window.scan_height, window.top_px), (window.scan_width, window.left_px)].map(|(len, start_px)| {
+        (0..len).map(|pixel| scan_tap(pixel, start_px, window.px_per_frame_px)).collect()
+    })
 }
 
 /// The two frame pixels around a scan pixel's centre and the share of the second.
@@ -154,12 +189,17 @@ struct ScanTap {
     share: f32,
 }
 
+impl ScanTap {
+    fn nearest(&self) -> usize {
+        self.pixels[usize::from(self.share > 0.5)]
+    }
+}
+
 /// The mean of the scored ones of four frame pixels, by their nearness; 0 when the nearest
 /// has no score.
 fn between_scored(values: &[f32], row: &ScanTap, column: &ScanTap) -> f32 {
     let at = |r: usize, c: usize| values[row.pixels[r] * FRAME_SIZE + column.pixels[c]];
-    let nearest = at(usize::from(row.share > 0.5), usize::from(column.share > 0.5));
-    if nearest.abs() <= 0.0 {
+    if values[row.nearest() * FRAME_SIZE + column.nearest()].abs() <= 0.0 {
         return 0.0;
     }
     let (mut sum, mut weight) = (0.0, 0.0);

@@ -16,9 +16,9 @@ use serde::{Deserialize, Serialize};
 use crate::features::Branch;
 use crate::preprocess::FrameWindow;
 
-pub use fuse::{BranchDistances, JointStats, LineScores, branch_shares, fuse_line, joint};
+pub use fuse::{BranchDistances, JointStats, LineScores, add_term, branch_shares, fuse_line, joint};
 pub use fuse::{image_score, image_score_paper, worst_patch};
-pub use map::{SIGMA_PX, anomaly_map, lift, scan_map};
+pub use map::{SIGMA_PX, anomaly_map, lift, lifted_map, scan_map, scan_mask};
 pub use regions::{map_median, region_threshold, regions};
 
 /// How much a branch contributed to the worst patch's score, 0 to 1.

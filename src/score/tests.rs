@@ -213,4 +213,6 @@ fn the_scan_map_lies_where_the_frame_lies() {
     assert_eq!((at(130, 260), at(131, 261)), (9.0, 9.0));
     assert_eq!((at(9, 260), at(130, 19), at(130, 468 + 1)), (0.0, 0.0, 0.0), "outside the frame");
     assert!(at(249, 300) == 1.0 && at(250, 300) == 0.0, "ends with the object, without fading");
+    let mask = scan_mask(prepared.cloud.valid(), &prepared.window);
+    assert!(mask.iter().zip(&in_scan).all(|(on, value)| *on == (*value > 0.0)), "the same pixels");
 }

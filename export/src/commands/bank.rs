@@ -12,7 +12,7 @@ use zal::engine::{self, Engine};
 use zal::features::Branch;
 use zal::features::describe::{Describer, Graphs};
 
-use crate::bank_build::{BankRecord, BuildParams, build, embedded_engine, normal_scans};
+use crate::bank_build::{BankRecord, BuildParams, build, embedded_engine, mode_settings, normal_scans};
 use crate::provenance;
 
 /// Arguments of `zal-export bank`.
@@ -109,26 +109,14 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 
 /// The mode's defaults without the branches that have no graph.
 fn settings(args: &Args) -> ModeParams {
-    let mut params = ModeParams::of(args.mode);
-    params.describe.branches.retain(|branch| match branch {
-        Branch::Rgb => args.rgb.is_some(),
-        Branch::Point => args.pointnet.is_some(),
-        Branch::Fpfh => true,
-    });
-    let kept = params.describe.branches.clone();
-    match &mut params.scoring {
-        Scoring::Late { branches } => {
-            branches.retain(|b| kept.contains(&b.branch));
-            for (branch, weight) in &args.weights {
-                branches.iter_mut().filter(|b| b.branch == *branch).for_each(|b| b.weight = *weight);
-            }
-        }
-        Scoring::Joint { block_scales, lambda, .. } => {
-            block_scales.truncate(kept.len());
-            if args.normalcy.is_none() {
-                *lambda = 0.0;
-            }
-        }
+    let present =
+        [(Branch::Rgb, args.rgb.is_some()), (Branch::Fpfh, true), (Branch::Point, args.pointnet.is_some())];
+    let branches: Vec<Branch> = present.iter().filter(|(_, given)| *given).map(|(b, _)| *b).collect();
+    let mut params = mode_settings(args.mode, &branches, &args.weights);
+    if let Scoring::Joint { lambda, .. } = &mut params.scoring
+        && args.normalcy.is_none()
+    {
+        *lambda = 0.0;
     }
     params
 }

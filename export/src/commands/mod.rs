@@ -7,6 +7,7 @@ pub mod backbone;
 pub mod point_graphs;
 pub mod train;
 pub mod bank;
+pub mod study;
 pub mod pack;
 pub mod make;
 pub mod key;

@@ -14,7 +14,6 @@ mod clock;
 mod commands;
 mod config;
 mod daemon;
-mod demo_metrics;
 mod exit;
 mod http;
 mod journal;

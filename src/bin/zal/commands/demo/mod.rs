@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use serde::Serialize;
 use zal::detector::Mode;
+use zal::metrics::{MaskedMap, aupro, auroc};
 
 use crate::config::{self, Config};
 use crate::daemon::{self, Daemon, Signals};
-use crate::demo_metrics::{MaskedMap, aupro, auroc};
 use crate::exit::{CommandResult, Exit, Failure};
 use crate::message::{EngineBody, EvaluationBody, ResultBody};
 use crate::{bundled, npy_map, telemetry};
@@ -318,7 +318,7 @@ impl Demo {
             let ending = format!("-{}.npy", part.name);
             let path = paths.iter().find(|path| path.to_string_lossy().ends_with(&ending))?;
             let scores = npy_map::read(path).ok().filter(|s| s.len() == part.mask.len())?;
-            Some(MaskedMap { scores, mask: part.mask.clone(), width: part.width })
+            Some(MaskedMap { scores, mask: part.mask.clone(), width: part.width, object: None })
         };
         self.plan.parts.iter().filter_map(find).collect()
     }

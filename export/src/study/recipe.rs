@@ -1,0 +1,175 @@
+//! [`Recipe`]: one arm in one mode, with the graphs that it needs.
+
+use anyhow::{Context, Result};
+use prost::Message;
+use serde_json::Value;
+use zal::detector::params::{NormalcyTerm, Scoring};
+use zal::detector::{Mode, ModeParams};
+use zal::engine::{EngineChoice, EngineOptions};
+use zal::features::Branch;
+
+use super::cache;
+use super::graphs::{Graph, GraphFiles, with_epsilon};
+use super::plan::{Arm, merge};
+use crate::bank_build::mode_settings;
+use crate::graphs::normalcy::{NormalcyWeights, normalcy_model};
+use crate::graphs::pointnet::{PointNetWeights, pointnet_model};
+use crate::onnx::WeightStorage;
+
+/// Step of the perturbation of untrained classifiers, in patch units.
+const UNTRAINED_EPSILON: f32 = 0.01;
+
+/// The graphs of the point branch and how patches are made for them.
+pub struct PointGraphs {
+    files: GraphFiles,
+}
+
+impl PointGraphs {
+    /// What a training gave.
+    pub const fn from_files(files: GraphFiles) -> Self {
+        Self { files }
+    }
+
+    /// Seeded random weights.
+    pub fn untrained(seed: u64) -> Result<Self> {
+        let storage = WeightStorage::default();
+        let pointnet = pointnet_model(&PointNetWeights::seeded(seed), storage, Vec::new())?;
+        let weights = NormalcyWeights::seeded(seed);
+        let normalcy = normalcy_model(&weights, UNTRAINED_EPSILON, storage, Vec::new())?;
+        let files = GraphFiles {
+            pointnet: pointnet.encode_to_vec(),
+            normalcy: normalcy.encode_to_vec(),
+            describe: Value::Object(serde_json::Map::new()),
+        };
+        Ok(Self { files })
+    }
+}
+
+/// Settings and graphs of one arm in one mode.
+pub struct Recipe {
+    /// The settings, before a bank has measured its statistics.
+    pub params: ModeParams,
+    /// The colour backbone, when its branch is in.
+    pub rgb: Option<Graph>,
+    /// The point descriptor, when its branch is in.
+    pub pointnet: Option<Graph>,
+    /// The normalcy classifier, when the scores use it.
+    pub normalcy: Option<Graph>,
+}
+
+impl Recipe {
+    /// Puts a recipe together; graphs that its settings do not use are left out.
+    pub fn new(
+        mut params: ModeParams,
+        rgb: Option<Graph>,
+        points: Option<PointGraphs>,
+        epsilon: Option<f32>,
+    ) -> Result<Self> {
+        let has = |branch: Branch| params.describe.branches.contains(&branch);
+        let (rgb, with_point) = (rgb.filter(|_| has(Branch::Rgb)), has(Branch::Point));
+        let Some(PointGraphs { files }) = points else {
+            return Ok(Self { params, rgb, pointnet: None, normalcy: None });
+        };
+        let mut describe = serde_json::to_value(&params.describe)?;
+        if !files.describe.is_null() {
+            merge(&mut describe, &files.describe);
+        }
+        params.describe = serde_json::from_value(describe)
+            .with_context(|| format!("the trained graphs ask for unknown settings {}", files.describe))?;
+        let normalcy = match epsilon {
+            _ if !params.needs_normalcy() => None,
+            Some(epsilon) => Some(Graph::new(with_epsilon(&files.normalcy, epsilon)?)),
+            None => Some(Graph::new(files.normalcy)),
+        };
+        let pointnet = with_point.then(|| Graph::new(files.pointnet));
+        Ok(Self { params, rgb, pointnet, normalcy })
+    }
+
+    /// Hash of all that the frame of a scan depends on but the scan.
+    pub fn frame_key(&self) -> String {
+        cache::key(&["frame", &json(&self.params.preprocess)])
+    }
+
+    /// Hash of all that a part's values depend on but the scan.
+    pub fn part_key(&self, part: Part, engine: &EngineOptions) -> String {
+        let describe = &self.params.describe;
+        let (settings, graph) = match part {
+            Part::Branch(Branch::Rgb) => (json(&describe.rgb), self.rgb.as_ref()),
+            Part::Branch(Branch::Fpfh) => (json(&(&describe.fpfh, describe.fpfh_missing)), None),
+            Part::Branch(Branch::Point) => (self.patch_settings(), self.pointnet.as_ref()),
+            Part::Normalcy => (self.patch_settings(), self.normalcy.as_ref()),
+        };
+        let graph = graph.map_or("", |graph| graph.sha256.as_str());
+        let engine = if graph.is_empty() { "" } else { engine_name(engine) };
+        cache::key(&[part.name(), &self.frame_key(), &settings, graph, engine])
+    }
+
+    /// Hash of the settings and all parts: of everything that a group's scores depend on but the scans.
+    pub fn key(&self, engine: &EngineOptions) -> String {
+        let parts: Vec<String> = self.parts().iter().map(|part| self.part_key(*part, engine)).collect();
+        cache::key(&["recipe", &json(&self.params), &parts.join(" ")])
+    }
+
+    /// What has to be known of each scan.
+    pub fn parts(&self) -> Vec<Part> {
+        let branches = self.params.describe.branches.iter().map(|branch| Part::Branch(*branch));
+        branches.chain(self.normalcy.as_ref().map(|_| Part::Normalcy)).collect()
+    }
+
+    /// How patches are made for the point graphs: whatever the settings hold beside the other branches.
+    fn patch_settings(&self) -> String {
+        let mut settings = serde_json::to_value(&self.params.describe).unwrap_or_default();
+        if let Value::Object(map) = &mut settings {
+            map.retain(|key, _| !["branches", "rgb", "fpfh", "fpfh_missing"].contains(&key.as_str()));
+        }
+        settings.to_string()
+    }
+}
+
+/// One thing that is computed of a scan and kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// A branch's descriptors.
+    Branch(Branch),
+    /// The normalcy classifier's logits.
+    Normalcy,
+}
+
+impl Part {
+    /// Name in keys and times.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Branch(branch) => branch.name(),
+            Self::Normalcy => "normalcy",
+        }
+    }
+}
+
+/// The library that will run the graphs: its results differ from another's in the last bits.
+fn engine_name(engine: &EngineOptions) -> &'static str {
+    match engine.choice {
+        EngineChoice::Tract => "tract",
+        EngineChoice::Auto if engine.runtime_library.is_none() => "tract",
+        EngineChoice::Auto | EngineChoice::Onnxruntime => "onnxruntime",
+    }
+}
+
+/// The settings of an arm in a mode.
+pub fn mode_params(arm: &Arm, mode: Mode, with_rgb: bool) -> ModeParams {
+    let present = [(Branch::Rgb, with_rgb), (Branch::Fpfh, true), (Branch::Point, arm.point)];
+    let branches: Vec<Branch> = present.iter().filter(|(_, in_it)| *in_it).map(|(b, _)| *b).collect();
+    let weights: Vec<(Branch, f32)> = arm.weights.iter().map(|(b, w)| (*b, *w)).collect();
+    let mut params = mode_settings(mode, &branches, &weights);
+    match &mut params.scoring {
+        Scoring::Late { normalcy, .. } => {
+            let term = NormalcyTerm { weight: arm.line_normalcy, spread: 1.0 };
+            *normalcy = (arm.line_normalcy.abs() > 0.0).then_some(term);
+        }
+        Scoring::Joint { lambda, .. } => *lambda = arm.lambda.unwrap_or(*lambda),
+    }
+    params
+}
+
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).expect("settings are plain data")
+}

@@ -1,0 +1,321 @@
+//! A small study from data to tables: its figures are the detector's, and however often it is
+//! interrupted, its tables are the same to the byte.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, ensure};
+use prost::Message;
+use tempfile::TempDir;
+use zal::contract::{GraphContract, NORMALCY, POINTNET};
+use zal::detector::params::{NormalcyTerm, Scoring};
+use zal::detector::{Detector, Mode};
+use zal::engine::{Engine, EngineChoice, EngineOptions, load};
+use zal::features::Branch;
+use zal::features::describe::{Describer, Graphs};
+use zal::metrics::{Bootstrap, MaskedMap, aupro, auroc};
+use zal::scan::{SensorProfile, png, read};
+use zal::score::scan_map;
+use zal::synth::{Defect, Family, SynthParams, generate};
+use zal_export::bank_build::{BuildParams, build, mode_settings, normal_scans};
+use zal_export::graphs::normalcy::{NormalcyWeights, normalcy_model};
+use zal_export::graphs::pointnet::{PointNetWeights, pointnet_model};
+use zal_export::layout::{self, Split};
+use zal_export::onnx::WeightStorage;
+use zal_export::study::graphs::{GraphFiles, TrainRequest, with_epsilon};
+use zal_export::study::plan::Plan;
+use zal_export::study::{Setup, run};
+
+const FAMILIES: [Family; 3] = [Family::Ring, Family::Cone, Family::Ball];
+
+const PLAN: &str = r#"
+    description = "a small study"
+    modes = ["paper", "line"]
+    training = [["ring"], ["cone"]]
+    seeds = [4]
+    fraction = 0.2
+    [[arm]]
+    name = "without"
+    baseline = true
+    point = false
+    lambda = 0.0
+    [[arm]]
+    name = "trained"
+    line_normalcy = 0.5
+    [[arm]]
+    name = "no perturbation"
+    line_normalcy = 0.5
+    epsilon = 0.0
+    [[arm]]
+    name = "untrained"
+    untrained = true
+    modes = ["line"]
+"#;
+
+/// Three classes of three normal scans and four test scans each.
+fn data_set() -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    for family in FAMILIES {
+        let class = folder.path().join("set").join(family.name());
+        let make = |seed: u64, defect: Option<Defect>| {
+            generate(&SynthParams { defect, height: 120, width: 130, ..SynthParams::new(family, seed) })
+        };
+        let put = |split: Split, kind: &str, number: usize, seed: u64, defect: Option<Defect>| {
+            layout::write_scan(&class, split, kind, number, &make(seed, defect)).expect("written");
+        };
+        for (number, seed) in (10..13).enumerate() {
+            put(Split::Train, "good", number, seed, None);
+        }
+        for (number, seed) in (20..22).enumerate() {
+            put(Split::Test, "good", number, seed, None);
+            put(Split::Test, "bump", number, seed + 10, Some(Defect::Bump));
+        }
+    }
+    folder
+}
+
+fn setup(data: &TempDir, out: &Path, jobs: usize) -> Setup {
+    Setup {
+        data: vec![data.path().join("set")],
+        out: out.into(),
+        jobs,
+        engine: EngineOptions { choice: EngineChoice::Tract, ..EngineOptions::default() },
+        rgb: None,
+        cache_bytes_max: 1 << 30,
+        bootstrap: Bootstrap { resamples: 200, ..Bootstrap::default() },
+    }
+}
+
+/// Random weights in place of a training, which depend on the request.
+fn graphs(request: &TrainRequest) -> Result<GraphFiles> {
+    let seed = request.seed + 100 * u64::from(request.classes[0].as_bytes()[0]);
+    let storage = WeightStorage::default();
+    let pointnet = pointnet_model(&PointNetWeights::seeded(seed), storage, Vec::new())?;
+    let normalcy = normalcy_model(&NormalcyWeights::seeded(seed), 0.02, storage, Vec::new())?;
+    let describe = serde_json::json!({});
+    Ok(GraphFiles { pointnet: pointnet.encode_to_vec(), normalcy: normalcy.encode_to_vec(), describe })
+}
+
+fn plan() -> Plan {
+    Plan::parse(PLAN, &[]).expect("a plan")
+}
+
+/// The three tables.
+fn tables(out: &Path) -> [String; 3] {
+    ["cells.csv", "summary.csv", "summary.md"].map(|name| fs::read_to_string(out.join(name)).expect(name))
+}
+
+/// Every other file of a folder and what lies below it, in order of path.
+fn every_other_file(folder: &Path) -> Vec<PathBuf> {
+    let mut open = vec![folder.to_path_buf()];
+    let mut files = Vec::new();
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() { open.push(path) } else { files.push(path) }
+        }
+    }
+    files.sort();
+    files.into_iter().step_by(2).collect()
+}
+
+#[test]
+fn a_study_that_was_interrupted_ends_with_the_same_tables() {
+    let (data, out) = (data_set(), tempfile::tempdir().expect("a folder"));
+    let (straight, broken) = (out.path().join("straight"), out.path().join("broken"));
+    let requests = RefCell::new(Vec::new());
+    let trainer = |request: &TrainRequest| {
+        requests.borrow_mut().push(request.clone());
+        graphs(request)
+    };
+    run(&plan(), &setup(&data, &straight, 2), &trainer, &|_| {}).expect("the study runs through");
+    let expected = tables(&straight);
+    // Arms that differ in the perturbation alone share a training.
+    let trained: Vec<_> =
+        requests.borrow().iter().map(|r| (r.classes.clone(), r.test_classes.clone())).collect();
+    let of = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+    assert_eq!(trained, [(of(&["ring"]), of(&["ball", "cone"])), (of(&["cone"]), of(&["ball", "ring"]))]);
+
+    // The second training fails: what was done before stays.
+    let failing = |request: &TrainRequest| {
+        ensure!(request.classes == ["ring"], "no power");
+        graphs(request)
+    };
+    let error = run(&plan(), &setup(&data, &broken, 1), &failing, &|_| {}).expect_err("it stops");
+    assert!(format!("{error:#}").contains("no power"), "{error:#}");
+    assert!(!broken.join("cells.csv").exists());
+    let again = RefCell::new(0);
+    let counting = |request: &TrainRequest| {
+        *again.borrow_mut() += 1;
+        graphs(request)
+    };
+    run(&plan(), &setup(&data, &broken, 1), &counting, &|_| {}).expect("it goes on");
+    assert_eq!(*again.borrow(), 1, "the first training was kept");
+    assert_eq!(tables(&broken), expected);
+
+    // Half of everything that was kept is lost, half-written files lie about.
+    for file in every_other_file(&broken.join("cache")).iter().chain(&every_other_file(&broken.join("cells")))
+    {
+        fs::rename(file, file.with_extension("0.partial")).expect("renamed");
+    }
+    let none = |_: &TrainRequest| -> Result<GraphFiles> { anyhow::bail!("nothing is left to train") };
+    run(&plan(), &setup(&data, &broken, 3), &none, &|_| {}).expect("it computes what is missing");
+    assert_eq!(tables(&broken), expected);
+}
+
+#[test]
+fn the_tables_hold_every_cell_and_pair() {
+    let (data, out) = (data_set(), tempfile::tempdir().expect("a folder"));
+    run(&plan(), &setup(&data, out.path(), 2), &graphs, &|_| {}).expect("the study runs through");
+    let [cells, summary, words] = tables(out.path());
+    // Two trainings, two test classes each: three arms in two modes, one in one.
+    assert_eq!(cells.lines().count(), 1 + 2 * 2 * (3 * 2 + 1));
+    let mut sorted: Vec<&str> = cells.lines().skip(1).collect();
+    sorted.sort_unstable();
+    assert_eq!(sorted, cells.lines().skip(1).collect::<Vec<_>>());
+    for line in cells.lines().skip(1) {
+        let fields: Vec<&str> = line.split(',').collect();
+        assert_eq!(fields[6..9], ["2", "2", "0"], "{line}");
+        for figure in &fields[9..] {
+            assert!((0.0..=1.0).contains(&figure.parse::<f64>().expect("a number")), "{line}");
+        }
+    }
+    let row = |start: &str| {
+        let found = summary.lines().find(|line| line.starts_with(start));
+        found.unwrap_or_else(|| panic!("no {start} in {summary}")).split(',').collect::<Vec<_>>()
+    };
+    let trained = row("line,all,all,trained,aupro_fg_published_0.3");
+    assert_eq!((trained[5], trained[9]), ("4", "4"), "four cells, four pairs");
+    assert_eq!(row("line,all,all,without,aupro_fg_published_0.3")[9..], [""; 4]);
+    assert_eq!(row("paper,ring,all,trained,hit1")[5], "2");
+    assert!(!summary.contains("paper,all,all,untrained"), "that arm runs in mode line alone");
+    assert!(words.contains("## Mode `paper`") && words.contains("| trained - without |"), "{words}");
+    let timing = fs::read_to_string(out.path().join("timing.txt")).expect("it is written");
+    assert!(timing.contains("fpfh"), "{timing}");
+}
+
+/// `cells.csv` as (arm, mode, class) -> (AUPRO, image AUROC) of one training.
+fn figures_of(cells: &str, training: &str) -> BTreeMap<(String, String, String), (f64, f64)> {
+    let names: Vec<&str> = cells.lines().next().expect("a head").split(',').collect();
+    let column = |name: &str| names.iter().position(|n| *n == name).expect(name);
+    let (aupro, auroc) = (column("aupro_published_0.3"), column("image_auroc"));
+    let rows = cells.lines().skip(1).map(|line| line.split(',').collect::<Vec<_>>());
+    rows.filter(|fields| fields[2] == training)
+        .map(|f| {
+            let figure = |column: usize| f[column].parse::<f64>().expect("a number");
+            ((f[3].to_owned(), f[4].to_owned(), f[5].to_owned()), (figure(aupro), figure(auroc)))
+        })
+        .collect()
+}
+
+fn engine(contract: &GraphContract, onnx: &[u8]) -> Option<Box<dyn Engine>> {
+    let options = EngineOptions { choice: EngineChoice::Tract, ..EngineOptions::default() };
+    Some(load(contract, onnx, &options).expect("the graph loads"))
+}
+
+/// The detector that `zal-export bank` and a device would make of the arm "trained".
+fn detector(mode: Mode, root: &Path) -> Detector {
+    let request = TrainRequest {
+        data: root.into(),
+        classes: vec!["ring".into()],
+        test_classes: Vec::new(),
+        seed: 4,
+        overrides: serde_json::Value::Null,
+    };
+    let files = graphs(&request).expect("random weights");
+    let mut params = mode_settings(mode, &[Branch::Fpfh, Branch::Point], &[]);
+    if let Scoring::Late { normalcy, .. } = &mut params.scoring {
+        *normalcy = Some(NormalcyTerm { weight: 0.5, spread: 1.0 });
+    }
+    let graphs = Graphs {
+        rgb: None,
+        pointnet: engine(&POINTNET, &files.pointnet),
+        normalcy: engine(&NORMALCY, &files.normalcy),
+    };
+    let mut describer = Describer::new(params.describe.clone(), graphs).expect("both graphs are there");
+    let scans = normal_scans(root, &["ring".to_owned()]).expect("there are normal scans");
+    let size = BuildParams { fraction: 0.2, rows_max: 20_000 };
+    let (bank, params, _) = build(&scans, params, &mut describer, size, &mut |_| {}).expect("a bank");
+    Detector::new(mode, params, describer, bank).expect("everything fits")
+}
+
+#[test]
+fn the_figures_are_those_of_the_detector() {
+    let (data, out) = (data_set(), tempfile::tempdir().expect("a folder"));
+    run(&plan(), &setup(&data, out.path(), 2), &graphs, &|_| {}).expect("the study runs through");
+    let found = figures_of(&tables(out.path())[0], "ring");
+    let root = data.path().join("set");
+    for mode in [Mode::Paper, Mode::Line] {
+        let mut detector = detector(mode, &root);
+        for class in ["ball", "cone"] {
+            let (mut maps, mut scores) = (Vec::new(), [Vec::new(), Vec::new()]);
+            for entry in layout::entries(&root.join(class), Split::Test).expect("test scans") {
+                let scan = read(&entry.xyz, &SensorProfile::default()).expect("a scan");
+                let detection = detector.detect(&scan);
+                scores[usize::from(entry.defect != "good")].push(detection.score.expect("a score"));
+                let mask =
+                    png::decode(&fs::read(entry.gt.expect("a mask")).expect("a file")).expect("a mask");
+                let mask = mask.pixels.iter().map(|rgb| rgb[0]).collect();
+                let scores = scan_map(&detection.map.expect("a map"));
+                maps.push(MaskedMap { scores, mask, width: scan.cloud.width(), object: None });
+            }
+            let expected =
+                (aupro(&maps).expect("regions"), auroc(&scores[0], &scores[1]).expect("both kinds"));
+            let key = ("trained".to_owned(), mode.name().to_owned(), class.to_owned());
+            let found = found[&key];
+            assert!(
+                (found.0 - expected.0).abs() < 1e-6 && (found.1 - expected.1).abs() < 1e-6,
+                "{key:?}: found {found:?}, expected {expected:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn another_epsilon_is_the_graph_written_with_it() {
+    let graph = |epsilon: f32| {
+        let metadata = vec![("zal.epsilon".to_owned(), epsilon.to_string())];
+        let weights = NormalcyWeights::seeded(3);
+        normalcy_model(&weights, epsilon, WeightStorage::default(), metadata)
+            .expect("a graph")
+            .encode_to_vec()
+    };
+    for epsilon in [0.0, -0.02] {
+        assert_eq!(with_epsilon(&graph(0.01), epsilon).expect("its constant is found"), graph(epsilon));
+    }
+    let pointnet = pointnet_model(&PointNetWeights::seeded(3), WeightStorage::default(), Vec::new());
+    let refused = with_epsilon(&pointnet.expect("a graph").encode_to_vec(), 0.1).expect_err("another graph");
+    assert!(refused.to_string().contains("epsilon"), "{refused}");
+}
+
+#[test]
+fn data_that_does_not_fit_the_plan_is_refused() {
+    let (data, out) = (data_set(), tempfile::tempdir().expect("a folder"));
+    let refused = |plan: &str, setup: &Setup| {
+        let plan = Plan::parse(plan, &[]).expect("a plan");
+        format!("{:#}", run(&plan, setup, &graphs, &|_| {}).expect_err("it does not fit"))
+    };
+    let good = setup(&data, out.path(), 1);
+    let missing = refused(&PLAN.replace("[\"cone\"]", "[\"rope\"]"), &good);
+    assert!(missing.contains("`rope`") && missing.contains("ball, cone, ring"), "{missing}");
+    let all = refused(&PLAN.replace("[\"cone\"]", "[\"ring\", \"cone\", \"ball\"]"), &good);
+    assert!(all.contains("other than"), "{all}");
+    let two = Setup { data: vec![good.data[0].clone(); 2], ..good.clone() };
+    assert!(refused(PLAN, &two).contains("one for each"));
+    assert!(refused(&PLAN.replace("[4]", "[4, 5]"), &two).contains("two data sets"));
+    let unknown = |_: &TrainRequest| {
+        let request = |files: GraphFiles| GraphFiles { describe: serde_json::json!({"nothing": 1}), ..files };
+        graphs(&TrainRequest {
+            data: PathBuf::new(),
+            classes: vec!["ring".into()],
+            test_classes: Vec::new(),
+            seed: 0,
+            overrides: serde_json::Value::Null,
+        })
+        .map(request)
+    };
+    let error = run(&plan(), &good, &unknown, &|_| {}).expect_err("unknown settings");
+    assert!(format!("{error:#}").contains("unknown settings"), "{error:#}");
+}
