@@ -49,11 +49,10 @@ fn main() -> ExitCode {
         Command::Train(args) => commands::train::run(&args),
         Command::Make(args) => commands::make::run(&args),
         Command::Bank(args) => commands::bank::run(&args),
-        Command::Study(args) => commands::study::run(&args, &|request| {
-            anyhow::bail!(
-                "this build has no trainer for {request:?}; arms with untrained = true run without one"
-            )
-        }),
+        Command::Study(args) => {
+            let trainer = commands::study_trainer::StudyTrainer::default();
+            commands::study::run(&args, &|request| trainer.train(request))
+        }
         Command::Pack(args) => commands::pack::run(&args),
         Command::Key(args) => commands::key::run(&args),
         Command::Pseudo(args) => commands::pseudo::run(&args),

@@ -13,3 +13,4 @@ pub mod make;
 pub mod key;
 pub mod pseudo;
 pub mod attention;
+pub mod study_trainer;

@@ -15,6 +15,7 @@ use crate::graphs::normalcy::normalcy_model;
 use crate::graphs::pointnet::pointnet_model;
 use crate::networks::device::DeviceChoice;
 use crate::onnx::WeightStorage;
+use crate::onnx::proto::ModelProto;
 use crate::provenance;
 use crate::pseudo::Pool;
 use crate::training::report::{Subject, page};
@@ -98,6 +99,35 @@ pub struct TrainingRecord {
     pub history: Vec<EpochRecord>,
 }
 
+impl TrainingRecord {
+    /// What is known after a training.
+    #[must_use]
+    pub fn new(
+        classes: &[String],
+        scans: &scans::TrainingScans,
+        pools: &[Pool],
+        params: &TrainParams,
+        trained: &Trained,
+    ) -> Self {
+        let pool: BTreeSet<String> = pools.iter().flat_map(|pool| pool.classes.clone()).collect();
+        Self {
+            format: TRAINING_FORMAT.into(),
+            classes: classes.to_vec(),
+            data: format!(
+                "{}: {} normal scans, sha256 {}",
+                classes.join(", "),
+                scans.scan_count,
+                scans.sha256
+            ),
+            pool: pool.into_iter().collect(),
+            params: params.clone(),
+            epsilon: trained.epsilon,
+            epsilons: trained.epsilons.clone(),
+            history: trained.history.clone(),
+        }
+    }
+}
+
 /// Format of [`TrainingRecord`].
 pub const TRAINING_FORMAT: &str = "zal.training/1";
 
@@ -153,21 +183,7 @@ pub fn train_into(
     let (scans, pools) = load(data, classes, params)?;
     let options = RunOptions { device, checkpoint: Some(out.join("checkpoint.safetensors")) };
     let trained = train_with_table(&scans, &pools, params, &options)?;
-    let record = TrainingRecord {
-        format: TRAINING_FORMAT.into(),
-        classes: classes.to_vec(),
-        data: format!("{}: {} normal scans, sha256 {}", classes.join(", "), scans.scan_count, scans.sha256),
-        pool: pools
-            .iter()
-            .flat_map(|pool| pool.classes.clone())
-            .collect::<BTreeSet<_>>()
-            .into_iter()
-            .collect(),
-        params: params.clone(),
-        epsilon: trained.epsilon,
-        epsilons: trained.epsilons.clone(),
-        history: trained.history.clone(),
-    };
+    let record = TrainingRecord::new(classes, &scans, &pools, params, &trained);
     write(out, &record, &trained)?;
     println!("trained in {}, most memory {} MB", words(start.elapsed()), peak_memory_mb().unwrap_or(0));
     Ok(())
@@ -230,18 +246,18 @@ fn train_with_table(
     Ok(trained)
 }
 
-/// Artifacts, record and page.
-fn write(out: &Path, record: &TrainingRecord, trained: &Trained) -> anyhow::Result<()> {
+/// Both graphs of a training, and where their weights come from in words.
+///
+/// # Errors
+/// When a weight is not finite: the training has failed.
+pub fn graphs(
+    record: &TrainingRecord,
+    trained: &Trained,
+) -> anyhow::Result<(ModelProto, ModelProto, String)> {
     let weights =
         format!("trained on {} (seed {}, {} epochs)", record.data, record.params.seed, record.history.len());
     let patch = serde_json::to_string(&record.params.pseudo.patch)?;
-    // Without folders: the same training writes the same bytes, wherever its scans lie.
-    let command = format!(
-        "zal-export train --class {} --seed {} --epochs {} (other settings: training.json)",
-        record.classes.join(","),
-        record.params.seed,
-        record.params.epochs
-    );
+    let command = command(record);
     let metadata = || {
         let mut metadata = provenance::metadata_of(&weights, &command);
         metadata.push((provenance::PATCH_KEY.into(), patch.clone()));
@@ -252,6 +268,22 @@ fn write(out: &Path, record: &TrainingRecord, trained: &Trained) -> anyhow::Resu
     classifier_metadata.push(("zal.epsilon".into(), trained.epsilon.to_string()));
     let normalcy =
         normalcy_model(&trained.normalcy, trained.epsilon, WeightStorage::F32, classifier_metadata)?;
+    Ok((pointnet, normalcy, weights))
+}
+
+/// The command without folders: the same training writes the same bytes, wherever its scans lie.
+fn command(record: &TrainingRecord) -> String {
+    format!(
+        "zal-export train --class {} --seed {} --epochs {} (other settings: training.json)",
+        record.classes.join(","),
+        record.params.seed,
+        record.params.epochs
+    )
+}
+
+/// Artifacts, record and page.
+fn write(out: &Path, record: &TrainingRecord, trained: &Trained) -> anyhow::Result<()> {
+    let (pointnet, normalcy, weights) = graphs(record, trained)?;
     for (name, model) in [("pointnet.onnx", &pointnet), ("normalcy.onnx", &normalcy)] {
         println!("{}", write_model(&out.join(name), model, &weights)?.words());
     }
@@ -260,7 +292,8 @@ fn write(out: &Path, record: &TrainingRecord, trained: &Trained) -> anyhow::Resu
         fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))
     };
     put("training.json", &serde_json::to_vec_pretty(record)?)?;
-    let subject = Subject { title: &record.classes.join(", "), command: &command, data: &record.data };
+    let subject =
+        Subject { title: &record.classes.join(", "), command: &command(record), data: &record.data };
     put("training.html", page(&subject, &record.params, trained).as_bytes())?;
     println!("{}: curves, spread, ROC", out.join("training.html").display());
     Ok(())

@@ -208,7 +208,7 @@ impl Arm {
 }
 
 /// Lays `over` upon `value`: tables are merged key by key, everything else is replaced.
-pub(super) fn merge(value: &mut Value, over: &Value) {
+pub(crate) fn merge(value: &mut Value, over: &Value) {
     match (value, over) {
         (Value::Object(map), Value::Object(over)) => {
             for (key, over) in over {
