@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::features::Branch;
 use crate::features::describe::DescribeParams;
 use crate::features::fpfh::{FpfhParams, MissingRule};
+use crate::features::pointnet::PatchParams;
 use crate::features::rgb::{RgbParams, RgbPooling, RgbStages};
 use crate::preprocess::PreprocessParams;
 use crate::score::JointStats;
@@ -106,6 +107,7 @@ impl ModeParams {
             rgb: RgbParams { stages, pooling: RgbPooling::InPlace },
             fpfh: FpfhParams::default(),
             fpfh_missing: MissingRule::Skip,
+            patch: PatchParams::default(),
         };
         Self { preprocess, describe, scoring, map_sigma_px: 4.0 }
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::fpfh::{self, FpfhParams, MissingRule};
+use super::pointnet::PatchParams;
 use super::rgb::{self, RgbParams};
 use super::{Branch, PatchFeatures, PatchGrid, pointnet};
 use crate::engine::{Engine, EngineError, EngineReport};
@@ -24,6 +25,10 @@ pub struct DescribeParams {
     pub fpfh: FpfhParams,
     /// What missing pixels contribute to a patch's mean FPFH.
     pub fpfh_missing: MissingRule,
+    /// Which points a patch of the point branch, and of the normalcy classifier, takes. Bundles
+    /// older than the setting do not name it, and take a cell's own pixels.
+    #[serde(default)]
+    pub patch: PatchParams,
 }
 
 /// Why a frame cannot be described; each is a reason for `not_decidable`.
@@ -117,7 +122,7 @@ impl Describer {
             }
             Branch::Point => {
                 let engine = self.graphs.pointnet.as_mut().ok_or(DescribeError::NoGraph { branch })?;
-                let points = pointnet::patches(&prepared.cloud, grid, prepared.pitch_m);
+                let points = pointnet::patches(&prepared.cloud, grid, prepared.pitch_m, &self.params.patch);
                 Ok(pointnet::describe(engine.as_mut(), &points)?)
             }
         }
@@ -129,7 +134,32 @@ impl Describer {
     /// When there is no classifier or it fails.
     pub fn normalcy(&mut self, prepared: &PreparedScan, grid: &PatchGrid) -> Result<Vec<f32>, DescribeError> {
         let engine = self.graphs.normalcy.as_mut().ok_or(DescribeError::NoGraph { branch: Branch::Point })?;
-        let points = pointnet::patches(&prepared.cloud, grid, prepared.pitch_m);
+        let points = pointnet::patches(&prepared.cloud, grid, prepared.pitch_m, &self.params.patch);
         Ok(pointnet::normalcy(engine.as_mut(), &points)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::features::pointnet::Extraction;
+    use crate::features::rgb::{RgbPooling, RgbStages};
+
+    #[test]
+    fn settings_of_older_bundles_are_read_and_mean_a_cells_own_pixels() {
+        let patch = PatchParams { extraction: Extraction::Nearest, stride_px: 2 };
+        let params = DescribeParams {
+            branches: vec![Branch::Fpfh, Branch::Point],
+            rgb: RgbParams { stages: RgbStages::Stride8, pooling: RgbPooling::InPlace },
+            fpfh: FpfhParams::default(),
+            fpfh_missing: MissingRule::Skip,
+            patch,
+        };
+        let mut json = serde_json::to_value(&params).expect("written");
+        assert_eq!(serde_json::from_value::<DescribeParams>(json.clone()).expect("read"), params);
+        let removed = json.as_object_mut().expect("an object").remove("patch");
+        assert!(removed.is_some(), "bundles made today name the setting");
+        let older = serde_json::from_value::<DescribeParams>(json).expect("an older bundle is read");
+        assert_eq!(older, DescribeParams { patch: PatchParams::default(), ..params });
     }
 }
