@@ -28,6 +28,8 @@ enum Command {
     Pack(commands::pack::Args),
     /// Make a signing key
     Key(commands::key::Args),
+    /// Draw pseudo anomalies of a scan, to be looked at
+    Pseudo(commands::pseudo::Args),
 }
 
 fn main() -> ExitCode {
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         Command::Bank(args) => commands::bank::run(&args),
         Command::Pack(args) => commands::pack::run(&args),
         Command::Key(args) => commands::key::run(&args),
+        Command::Pseudo(args) => commands::pseudo::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

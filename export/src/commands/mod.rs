@@ -7,3 +7,4 @@ pub mod point_graphs;
 pub mod bank;
 pub mod pack;
 pub mod key;
+pub mod pseudo;

@@ -53,6 +53,22 @@ pub fn write(image: &mut ColorImage, text: &str, [left, top]: [usize; 2], color:
     }
 }
 
+/// Writes `text` as [`write`] does, every pixel of a letter two wide and high.
+pub fn write_doubled(image: &mut ColorImage, text: &str, [left, top]: [usize; 2], color: [u8; 3]) {
+    const MARKED: [u8; 3] = [1; 3];
+    let (height, width) = (LETTER[1], LETTER[0] * text.len());
+    let mut small = ColorImage { height, width, pixels: vec![[0; 3]; height * width] };
+    write(&mut small, text, [0, 0], MARKED);
+    for (index, _) in small.pixels.iter().enumerate().filter(|(_, pixel)| **pixel == MARKED) {
+        for part in 0..4 {
+            let (x, y) = (left + index % width * 2 + part % 2, top + index / width * 2 + part / 2);
+            if x < image.width && y < image.height {
+                image.pixels[y * image.width + x] = color;
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,5 +79,12 @@ mod tests {
         write(&mut image, "l_xyz", [0, 0], [9; 3]);
         let drawn = image.pixels.iter().filter(|p| p[0] == 9).count();
         assert_eq!(drawn, 7 + 4, "the stem and the foot of an L");
+    }
+    #[test]
+    fn a_doubled_letter_has_four_times_the_pixels() {
+        let mut image = ColorImage { height: 16, width: 20, pixels: vec![[0; 3]; 320] };
+        write_doubled(&mut image, "L", [1, 1], [9; 3]);
+        assert_eq!(image.pixels.iter().filter(|p| p[0] == 9).count(), 4 * 11);
+        assert_eq!(image.pixels[20 + 1], [9; 3], "it begins at its corner");
     }
 }
