@@ -138,3 +138,28 @@ impl Describer {
         Ok(pointnet::normalcy(engine.as_mut(), &points)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::features::pointnet::Extraction;
+    use crate::features::rgb::{RgbPooling, RgbStages};
+
+    #[test]
+    fn settings_of_older_bundles_are_read_and_mean_a_cells_own_pixels() {
+        let patch = PatchParams { extraction: Extraction::Nearest, stride_px: 2 };
+        let params = DescribeParams {
+            branches: vec![Branch::Fpfh, Branch::Point],
+            rgb: RgbParams { stages: RgbStages::Stride8, pooling: RgbPooling::InPlace },
+            fpfh: FpfhParams::default(),
+            fpfh_missing: MissingRule::Skip,
+            patch,
+        };
+        let mut json = serde_json::to_value(&params).expect("written");
+        assert_eq!(serde_json::from_value::<DescribeParams>(json.clone()).expect("read"), params);
+        let removed = json.as_object_mut().expect("an object").remove("patch");
+        assert!(removed.is_some(), "bundles made today name the setting");
+        let older = serde_json::from_value::<DescribeParams>(json).expect("an older bundle is read");
+        assert_eq!(older, DescribeParams { patch: PatchParams::default(), ..params });
+    }
+}

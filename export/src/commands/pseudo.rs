@@ -3,6 +3,7 @@
 mod points;
 mod row;
 
+use std::cell::RefCell;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +14,7 @@ use zal::features::pointnet::{Extraction, PatchParams, slots_at};
 use zal::preprocess::{FRAME_SIZE, PreprocessParams, prepare};
 use zal::scan::{ColorImage, SensorProfile, png, read};
 
+use crate::attention::AttentionNet;
 use crate::pseudo::pool::procedural;
 use crate::pseudo::{Alteration, Frame, Irrelevant, Kinds, Pool, PoolKind, PseudoParams, alter};
 
@@ -81,13 +83,13 @@ pub struct Args {
 /// Gives a frame's activation map, row-major `[224 * 224]`.
 pub type ActivationMap<'a> = dyn Fn(&Frame) -> Result<Vec<f32>> + 'a;
 
-/// Runs the command. Chunks are cut where the surface bends most ([`bending`]).
+/// Runs the command. Chunks are cut where a random network's activation map is highest, as in training.
 ///
 /// # Errors
 /// As [`run_with`].
 pub fn run(args: &Args) -> Result<()> {
-    eprintln!("chunks are cut where the surface bends most");
-    run_with(args, &|frame| Ok(bending(frame)))
+    let network = RefCell::new(AttentionNet::random(args.seed)?);
+    run_with(args, &|frame| Ok(network.borrow_mut().activation(&frame.cloud)?))
 }
 
 /// Runs the command with an activation map.
@@ -172,31 +174,6 @@ fn write(path: &Path, picture: &ColorImage) -> Result<()> {
     fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// How much a frame's surface bends: 1 less the length of the mean normal of the 7 x 7 pixels around each
-/// point, 0 where nothing was measured. A map with the activation's shape that needs no network.
-#[must_use]
-pub fn bending(frame: &Frame) -> Vec<f32> {
-    const REACH: usize = 3;
-    let around = |i: usize| i.saturating_sub(REACH)..(i + REACH + 1).min(FRAME_SIZE);
-    let at = |pixel: usize| {
-        if !frame.cloud.valid()[pixel] {
-            return 0.0;
-        }
-        let (mut sum, mut count) = ([0.0_f32; 3], 0.0_f32);
-        for row in around(pixel / FRAME_SIZE) {
-            for column in around(pixel % FRAME_SIZE) {
-                let other = row * FRAME_SIZE + column;
-                if frame.cloud.valid()[other] {
-                    sum = [0, 1, 2].map(|axis| sum[axis] + frame.normals[other][axis]);
-                    count += 1.0;
-                }
-            }
-        }
-        1.0 - sum.iter().map(|c| c * c).sum::<f32>().sqrt() / count
-    };
-    (0..frame.cloud.points().len()).map(at).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use zal::synth::{Family, SynthParams, generate};
@@ -227,20 +204,5 @@ mod tests {
         }
         let short = run_with(&args(scan, first), &|_| Ok(vec![0.0; 3])).expect_err("no map").to_string();
         assert!(short.contains("3 values"), "{short}");
-    }
-
-    #[test]
-    fn an_edge_bends_more_than_a_plane() {
-        let coordinate = |i: usize| f32::from(u8::try_from(i).expect("below 224")) / 1024.0;
-        let points = (0..FRAME_SIZE * FRAME_SIZE)
-            .map(|i| {
-                let (x, y) = (coordinate(i % FRAME_SIZE), coordinate(i / FRAME_SIZE));
-                [x, y, 0.5 + (x - coordinate(112)).abs()]
-            })
-            .collect();
-        let cloud = zal::cloud::OrganizedCloud::new(FRAME_SIZE, FRAME_SIZE, points).expect("a frame");
-        let map = bending(&Frame::new(cloud, 0.001));
-        let at = |column: usize| map[100 * FRAME_SIZE + column];
-        assert!(at(112) > 0.05 && at(60).abs() < 1e-5, "{} {}", at(112), at(60));
     }
 }

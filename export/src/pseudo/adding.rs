@@ -6,12 +6,14 @@
 //!   s-th row and column of their own scans;
 //! - *lattice*: what the sensor would see. The chunk is seen on the part's pixel grid, through an affine fit
 //!   of the pixels to the points around the anchor, and takes every slot where it lies nearer to the camera
-//!   than the part, or where the part was not measured. A sensor measures on its own lattice, so a chunk's
+//!   than the part, or where the part was not measured. Seated on the anchor, a chunk wider than the patch
+//!   would cover all of it: it is seated within its own radius of the anchor (our choice), so that its rim
+//!   crosses the patch as a real defect's does. A sensor measures on its own lattice, so a chunk's
 //!   point moves to the slot's place, by at most [`SLOT_REACH_PX`], within its own tangent plane.
 
 use rand_chacha::ChaCha8Rng;
-use zal::features::PATCH_SIZE;
 use zal::features::pointnet::{Extraction, PATCH_POINT_COUNT, Slots, anchor_pixel, lattice_pixels};
+use zal::features::{PATCH_POINTS_MIN, PATCH_SIZE};
 use zal::neighbors::distance_sq;
 use zal::preprocess::FRAME_SIZE;
 
@@ -19,15 +21,19 @@ use super::chunk::{Chunk, Seat, density_scale};
 use super::random::{count_within, index, within};
 use super::{Alteration, Frame, Kind, Pool, PseudoParams};
 
-/// How far, in pixels, a chunk's point may lie from the slot that it takes: a lattice turned by any angle has
-/// a point within 0.71 of its steps of every place.
-pub const SLOT_REACH_PX: f32 = 0.75;
-/// Least cosine between a chunk's normal and the optical axis for a point to move within its tangent plane;
-/// a steeper one stays where it is.
+/// How far, in pixels, a chunk's point may lie from the slot that it takes. A lattice turned by any angle has
+/// a point within 0.71 of its steps of every place; twice that closes a surface that was seen at 60 degrees
+/// in its own scan, and so holds half the points.
+pub const SLOT_REACH_PX: f32 = 1.5;
+/// Chunks laid onto one anchor before it is given up: a caller that redraws the anchor after each rejection
+/// would see fewer of the kind that is rejected more often.
+const TRIES: usize = 16;
+/// Least cosine between a chunk's normal and the optical axis with which a point's depth follows its tangent
+/// plane: a surface seen more steeply would throw its points about by the noise of its normals.
 const FACING_MIN: f32 = 0.3;
 
-/// Lays a random chunk of the pool onto the part; none when the anchor is not usable, the pool has no
-/// peaks, or the share of added points is out of range.
+/// Lays random chunks of the pool onto the part until the share of added points is in its range; none when
+/// that never happens, the anchor is not usable, or the pool has no peaks.
 pub(super) fn add(
     target: &Frame,
     anchor: (usize, usize),
@@ -35,37 +41,61 @@ pub(super) fn add(
     params: &PseudoParams,
     rng: &mut ChaCha8Rng,
 ) -> Option<Alteration> {
-    let seat_pixel = anchor_pixel(&target.cloud, anchor)?;
-    let source = index(rng, pool.scans.len());
-    let irrelevant = pool.scans.get(source)?;
-    let peak = *irrelevant.peaks.get(index(rng, irrelevant.peaks.len()))?;
-    let count = count_within(rng, &params.chunk_points);
-    let seat = Seat {
-        point: target.cloud.points()[seat_pixel],
-        normal: target.normals[seat_pixel],
-        turn_rad: within(rng, &(0.0..=std::f32::consts::TAU)),
-        offset_m: within(rng, &params.offset_mm) / 1000.0,
-        scale: density_scale(target.pitch_m, irrelevant.frame.pitch_m),
-    };
-    let chunk = Chunk::cut(&irrelevant.frame, peak as usize, count).laid_on(&seat);
-    let stride_px = params.patch.stride_px;
-    let (slots, added) = match params.patch.extraction {
-        Extraction::Nearest => nearest(target, seat_pixel, &chunk, stride_px),
-        Extraction::Lattice => seen(target, anchor, &chunk, stride_px)?,
-    };
-    if !params.added_share.contains(&share(added.iter().filter(|a| **a).count())) {
-        return None;
+    let anchor_px = anchor_pixel(&target.cloud, anchor)?;
+    for _ in 0..TRIES {
+        let source = index(rng, pool.scans.len());
+        let irrelevant = pool.scans.get(source)?;
+        let peak = *irrelevant.peaks.get(index(rng, irrelevant.peaks.len()))?;
+        let count = count_within(rng, &params.chunk_points);
+        let seat_px = match params.patch.extraction {
+            Extraction::Nearest => anchor_px,
+            Extraction::Lattice => seat_near(target, anchor_px, count, params.seat_reach, rng),
+        };
+        let seat = Seat {
+            point: target.cloud.points()[seat_px],
+            normal: target.normals[seat_px],
+            turn_rad: within(rng, &(0.0..=std::f32::consts::TAU)),
+            offset_m: within(rng, &params.offset_mm) / 1000.0,
+            scale: density_scale(target.pitch_m, irrelevant.frame.pitch_m),
+        };
+        let chunk = Chunk::cut(&irrelevant.frame, peak as usize, count);
+        if chunk.points.len() < PATCH_POINTS_MIN {
+            continue;
+        }
+        let chunk = chunk.laid_on(&seat);
+        let (slots, added) = match params.patch.extraction {
+            Extraction::Nearest => nearest(target, anchor_px, &chunk, params.patch.stride_px),
+            Extraction::Lattice => seen(target, anchor, &chunk, params.patch.stride_px)?,
+        };
+        if params.added_share.contains(&share(added.iter().filter(|added| **added).count())) {
+            let (kind, source, peak) = (Kind::Adding, Some(source), Some(peak));
+            return Some(Alteration {
+                kind,
+                slots,
+                added,
+                dropped: vec![],
+                source,
+                peak,
+                chunk: chunk.points,
+            });
+        }
     }
-    let chunk = chunk.points;
-    Some(Alteration {
-        kind: Kind::Adding,
-        slots,
-        added,
-        dropped: vec![],
-        source: Some(source),
-        peak: Some(peak),
-        chunk,
-    })
+    None
+}
+
+/// A random measured pixel within `reach` radii of a chunk of `count` points around a pixel.
+#[expect(clippy::cast_precision_loss, reason = "at most a thousand points")]
+fn seat_near(target: &Frame, pixel: usize, count: usize, reach: f32, rng: &mut ChaCha8Rng) -> usize {
+    let reach_sq = reach * reach * count as f32 / std::f32::consts::PI;
+    let off_sq = |other: usize| {
+        let rows = coordinate((other / FRAME_SIZE).abs_diff(pixel / FRAME_SIZE));
+        let columns = coordinate((other % FRAME_SIZE).abs_diff(pixel % FRAME_SIZE));
+        rows * rows + columns * columns
+    };
+    let valid = target.cloud.valid();
+    let near: Vec<usize> =
+        (0..valid.len()).filter(|other| valid[*other] && off_sq(*other) <= reach_sq).collect();
+    near.get(index(rng, near.len())).copied().unwrap_or(pixel)
 }
 
 /// A number of slots as a share of all.
@@ -77,10 +107,10 @@ fn share(count: usize) -> f32 {
 type Added = [bool; PATCH_POINT_COUNT];
 
 /// The nearest points of part and chunk, nearest first; of two at the same distance the part's first.
-fn nearest(target: &Frame, seat_pixel: usize, chunk: &Chunk, stride_px: usize) -> (Slots, Added) {
+fn nearest(target: &Frame, anchor_px: usize, chunk: &Chunk, stride_px: usize) -> (Slots, Added) {
     let points = target.cloud.points();
-    let centre = points[seat_pixel];
-    let own = target.boxes.nearest(&target.cloud, seat_pixel, stride_px, PATCH_POINT_COUNT);
+    let centre = points[anchor_px];
+    let own = target.boxes.nearest(&target.cloud, anchor_px, stride_px, PATCH_POINT_COUNT);
     let own = own.into_iter().map(|pixel| (points[pixel], false));
     let added = (0..chunk.points.len()).filter(|i| chunk.is_on_lattice(*i, stride_px));
     let mut all: Vec<([f32; 3], bool)> = own.chain(added.map(|i| (chunk.points[i], true))).collect();
@@ -120,11 +150,9 @@ fn seen_at(chunk: &Chunk, places: &[[f32; 2]], view: &PixelFit, pixel: usize) ->
         return None;
     }
     let (point, normal) = (chunk.points[index], chunk.normals[index]);
-    if normal[2].abs() < FACING_MIN {
-        return Some(point);
-    }
+    let facing = normal[2].abs().max(FACING_MIN).copysign(normal[2]);
     let [dx, dy] = view.step(off(place));
-    Some([point[0] + dx, point[1] + dy, point[2] - (normal[0] * dx + normal[1] * dy) / normal[2]])
+    Some([point[0] + dx, point[1] + dy, point[2] - (normal[0] * dx + normal[1] * dy) / facing])
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a row or column of the frame")]

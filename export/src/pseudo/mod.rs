@@ -124,6 +124,9 @@ pub struct PseudoParams {
     pub chunk_points: RangeInclusive<usize>,
     /// Offset of a chunk along the surface's normal, towards the camera: 0 to 3 mm \[C\].
     pub offset_mm: RangeInclusive<f32>,
+    /// How far from the anchor the chunk's peak may come to lie, in radii of the chunk, when patches are
+    /// lattices: 1 \[C\]. Nearest patches have it on the anchor itself \[P\].
+    pub seat_reach: f32,
     /// Share of a patch's 64 slots that added points may hold, 0.1 to 0.8 \[C\]: with less there is
     /// nothing to see, with more the chunk itself is the patch. Outside it the draw is rejected.
     pub added_share: RangeInclusive<f32>,
@@ -142,6 +145,7 @@ impl Default for PseudoParams {
             kinds: Kinds::Both,
             chunk_points: 256..=1024,
             offset_mm: 0.0..=3.0,
+            seat_reach: 1.0,
             added_share: 0.1..=0.8,
             dropped: 8..=32,
             centre_jitter: 0.75,

@@ -88,8 +88,8 @@ fn the_share_of_added_points_keeps_its_limits_over_thousands_of_draws() {
         println!("{:?}: {} of 2000 kept, {low} to {high} of 64 added", params.patch, made.len());
         // 10 % of 64 is 6.4, 80 % is 51.2.
         assert!(*low >= 7 && *high <= 51, "{:?}: {low} to {high}", params.patch);
-        assert!(made.len() > 200, "{:?}: only {} of 2000 are kept", params.patch, made.len());
-        assert!(*low < 20 && *high > 40, "{:?}: the shares vary", params.patch);
+        assert!(made.len() > 1000, "{:?}: only {} of 2000 are kept", params.patch, made.len());
+        assert!(high - low > 20, "{:?}: the shares vary", params.patch);
     }
 }
 
@@ -124,9 +124,9 @@ fn added_points_are_the_chunks_and_the_others_the_parts() {
         if params.patch.extraction == Extraction::Lattice {
             moves.sort_by(f32::total_cmp);
             let (middle, most) = (moves[moves.len() / 2], moves[moves.len() - 1]);
-            // A point moves by 0.75 pixels sideways, and on the steepest surface 3.2 times that in depth.
+            // A point moves by 1.5 pixels sideways, and on the steepest surface 3.2 times that in depth.
             println!("{:?}: points move by {middle:.2} pitches, at most {most:.2}", params.patch);
-            assert!(middle < SLOT_REACH_PX && most < 2.7, "{middle} {most}");
+            assert!(middle < 1.0 && most < 3.6 * SLOT_REACH_PX, "{middle} {most}");
         }
     }
 }
@@ -195,7 +195,9 @@ fn the_same_seed_gives_the_same_anomalies_on_any_number_of_threads() {
     assert_eq!(alone, together);
     let kinds: Vec<Kind> = alone.iter().flatten().map(|patch| patch.kind).collect();
     let adding = kinds.iter().filter(|kind| **kind == Kind::Adding).count();
-    assert!((60..=220).contains(&adding) && kinds.len() - adding > 150, "{adding} of {}", kinds.len());
+    // Half of them, to within three standard deviations and the few anchors that no chunk fits.
+    let half = kinds.len() / 2;
+    assert!(kinds.len() > 300 && (half - 40..half + 30).contains(&adding), "{adding} of {}", kinds.len());
     assert!(alone[..8].windows(2).all(|pair| pair[0].is_none() || pair[0] != pair[1]), "seeds differ");
 }
 
@@ -224,7 +226,7 @@ fn a_rigid_motion_of_both_scans_moves_the_patch_and_changes_nothing_else() {
     let (pool, params) = (pool(), &settings(Kinds::Both)[2]);
     let (ring_moved, mut pool_moved) = (moved_frame(ring), pool.clone());
     pool_moved.scans[0].frame = moved_frame(gland);
-    let (mut compared, mut strangers) = (0, 0);
+    let (mut compared, mut different) = (0, 0);
     for seed in 0..200 {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let anchor = anchor(ring, &mut rng);
@@ -236,12 +238,15 @@ fn a_rigid_motion_of_both_scans_moves_the_patch_and_changes_nothing_else() {
         compared += 1;
         let near = |p: &[f32; 3]| {
             let wanted = moved(*p, [0.0; 3]);
-            b.points.iter().any(|q| distance_sq(wanted, *q) < 0.02 * 0.02)
+            b.points.iter().any(|q| distance_sq(wanted, *q) < 0.06 * 0.06)
         };
-        strangers += a.points.iter().filter(|p| !near(p)).count();
+        // A point that ties for the last place to within a rounding may change it, and move the mean by up
+        // to 0.03; neighbours are 0.25 apart.
+        different += usize::from(a.points.iter().filter(|p| !near(p)).count() > 2);
     }
-    // Points that tie for the last place to within a rounding may change places.
-    assert!(compared > 80 && strangers * 200 < compared * 64, "{strangers} points in {compared} patches");
+    // At a limit (the share of added points, the reach of the place) a rounding changes what is drawn.
+    println!("{different} of {compared} patches differ after a rigid motion");
+    assert!(compared > 80 && different * 50 < compared, "{different} of {compared} patches");
 }
 
 #[test]
@@ -273,7 +278,7 @@ fn nothing_can_be_made_of_nothing() {
             let anchor = anchor(ring, &mut rng);
             assert_eq!(draw(ring, anchor, &none, &adding, &mut rng), None, "no scans");
             assert_eq!(draw(ring, anchor, &empty, &adding, &mut rng), None, "no peaks");
-            assert_eq!(draw(ring, anchor, &tiny, &adding, &mut rng), None, "one point is under a tenth");
+            assert_eq!(draw(ring, anchor, &tiny, &adding, &mut rng), None, "no surface");
         }
     }
 }

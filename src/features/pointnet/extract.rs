@@ -236,7 +236,7 @@ fn check(cloud: &OrganizedCloud, params: &PatchParams) {
 
 #[cfg(test)]
 mod tests {
-    use ndarray::{Axis, s};
+    use ndarray::Axis;
     use rand_chacha::ChaCha8Rng;
     use rand_chacha::rand_core::{Rng, SeedableRng};
 

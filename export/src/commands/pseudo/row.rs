@@ -5,8 +5,8 @@
 use zal::features::pointnet::{PatchParams, Slots, anchor_pixel};
 use zal::scan::ColorImage;
 
-use super::points::{PAPER, Panel, View};
 use crate::commands::label;
+use super::points::{PAPER, Panel, View};
 use crate::pseudo::{Alteration, Frame, Pool};
 
 /// Side of a panel, pixels.
@@ -24,7 +24,7 @@ const INK: [u8; 3] = [40, 40, 46];
 /// A part's surface.
 const SURFACE: [u8; 3] = [196, 198, 204];
 /// Where a map is highest.
-const PEAK: [u8; 3] = [226, 178, 170];
+const PEAK: [u8; 3] = [228, 140, 128];
 /// Points of a patch.
 const OWN: [u8; 3] = [48, 110, 190];
 /// Points of a chunk.
