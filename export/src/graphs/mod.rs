@@ -2,5 +2,6 @@
 
 pub mod layer;
 pub mod resnet;
+pub mod attention;
 pub mod pointnet;
 pub mod normalcy;
