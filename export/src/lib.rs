@@ -9,4 +9,5 @@ pub mod layout;
 pub mod provenance;
 pub mod signing;
 pub mod bank_build;
+pub mod attention;
 pub mod commands;

@@ -22,6 +22,8 @@ enum Command {
     Backbone(commands::backbone::Args),
     /// Write PointNet++ and normalcy classifier as ONNX, with seeded random weights
     PointGraphs(commands::point_graphs::Args),
+    /// Draw the activation map of a residual network over a scan
+    Attention(commands::attention::Args),
     /// Fill a memory bank from normal scans
     Bank(commands::bank::Args),
     /// Pack and sign a bundle
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         Command::Synth(args) => commands::synth::run(&args),
         Command::Backbone(args) => commands::backbone::run(&args),
         Command::PointGraphs(args) => commands::point_graphs::run(&args),
+        Command::Attention(args) => commands::attention::run(&args),
         Command::Bank(args) => commands::bank::run(&args),
         Command::Pack(args) => commands::pack::run(&args),
         Command::Key(args) => commands::key::run(&args),

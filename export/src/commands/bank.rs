@@ -139,7 +139,7 @@ fn graph(
     loaded.map(Some).with_context(|| format!("{} is refused", path.display()))
 }
 
-fn parse_mode(text: &str) -> Result<Mode, String> {
+pub(super) fn parse_mode(text: &str) -> Result<Mode, String> {
     match text {
         "line" => Ok(Mode::Line),
         "paper" => Ok(Mode::Paper),

@@ -1,9 +1,11 @@
 //! One file per subcommand. Only here, and in `main.rs`, does the package speak on its streams.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool speaks on its streams")]
 
+pub mod label;
 pub mod synth;
 pub mod backbone;
 pub mod point_graphs;
 pub mod bank;
 pub mod pack;
 pub mod key;
+pub mod attention;

@@ -1,7 +1,6 @@
 //! `zal-export synth`: procedural scans in the MVTec 3D-AD layout, and the contact sheet.
 
 mod contact_sheet;
-mod label;
 
 use std::path::{Path, PathBuf};
 

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use zal::scan::ColorImage;
 use zal::synth::{Defect, Family, SynthParams, SynthScan, generate};
 
-use super::label;
+use crate::commands::label;
 
 /// Side of a scan made for the sheet, pixels.
 const SCAN: usize = 600;
