@@ -168,6 +168,49 @@ def check_import(binary, folder, source, stride8, stride16):
         agree(f"imported f16 {tensor}", a, b, 1e-2)
 
 
+def relative_l2(found, expected):
+    return np.linalg.norm(found - expected) / np.linalg.norm(expected)
+
+
+def check_int8(binary, folder, data, source):
+    """The kernels are the float ones within half a step, ONNX Runtime recognises the pattern (integer
+    convolutions), and its integers give what the graph says as written, computed with floats."""
+    float_path, path = folder / "float.onnx", folder / "int8.onnx"
+    export(binary, "backbone", *source, "--out", float_path)
+    report = export(binary, "backbone", *source, "--out", path, "--int8", "--calibrate", data)["int8"]
+    assert report["quantized_count"] == report["matrix_count"] - 1, report  # all but the first convolution
+    model = checked(path)
+    tensors = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    kernels = [name for name in tensors if name.endswith(".kernel.i8")]
+    assert len(kernels) == report["quantized_count"]
+    for name in kernels:
+        scale = tensors[name.replace(".i8", ".scale")]
+        assert np.abs(tensors[name]).max() <= 64 and (scale > 0).all(), name
+        original = constants(onnx.load(float_path)).get(name.replace(".kernel.i8", ".weight"))
+        if original is not None:  # the names of a network written here
+            step = scale.reshape(-1, 1, 1, 1)
+            assert (np.abs(tensors[name] * step - original) <= step * 0.5001).all(), name
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.optimized_model_filepath = str(folder / "optimised.onnx")
+    quantised = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    ops = [node.op_type for node in onnx.load(folder / "optimised.onnx").graph.node]
+    integer = sum(op in ("QLinearConv", "ConvInteger") for op in ops)
+    assert integer > 0.8 * len(kernels), f"{integer} integer convolutions of {len(kernels)}"
+    plain = onnxruntime.SessionOptions()
+    plain.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    written = onnxruntime.InferenceSession(str(path), plain, providers=["CPUExecutionProvider"])
+    image = np.random.default_rng(3).normal(size=(1, 3, 224, 224)).astype(np.float32)
+    found, expected = (s.run(["stride8", "stride16"], {"image": image}) for s in (quantised, written))
+    apart = [float(relative_l2(a, b)) for a, b in zip(found, expected)]
+    # A value between two codes may fall to either side, and each that does moves others across: after 42 layers
+    # two sums in different order differ by half of what quantising itself changed.
+    assert max(apart) < 0.05, apart
+    sizes = [p.stat().st_size for p in (float_path, path)]
+    print(f"int8 {source[1]}: {integer} of {len(kernels)} convolutions in integers, {sizes[1]} of {sizes[0]} bytes,",
+          f"integers against floats: relative L2 {max(apart):.1e}: ok")
+
+
 def main():
     binary = sys.argv[1]
     with tempfile.TemporaryDirectory() as name:
@@ -182,8 +225,14 @@ def main():
                 out = folder / f"{arch}.onnx"
                 export(binary, "backbone", "--arch", arch, "--seed", 1, "--out", out, "--weights", storage)
                 check_backbone(f"{arch} {storage}", out, channels)
+        data = folder / "data"
+        made = [binary, "synth", "--out", data, "--families", "ring,tuber,gland", "--train", "3", "--test", "0"]
+        subprocess.run(list(map(str, made)), check=True, capture_output=True)
+        check_int8(binary, folder, data, ["--arch", "resnet18", "--seed", 1])
         if len(sys.argv) > 2:
             check_import(binary, folder, *sys.argv[2:5])
+            imported = ["--from-onnx", sys.argv[2], "--stride8", sys.argv[3], "--stride16", sys.argv[4]]
+            check_int8(binary, folder, data, imported)
 
 
 if __name__ == "__main__":

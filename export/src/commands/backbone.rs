@@ -1,10 +1,15 @@
-//! `zal-export backbone`: the colour backbone as ONNX, from random weights, a checkpoint or a foreign graph.
+//! `zal-export backbone`: the colour backbone as ONNX, from random weights, a checkpoint or a foreign graph;
+//! on request quantised to 8 bits.
+
+mod deviation;
+mod int8;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use serde::Serialize;
 
-use super::point_graphs::write_model;
+use super::point_graphs::{Artifact, write_model};
 use crate::graphs::resnet::{ANCHOR, ResnetArch, ResnetWeights, resnet_model};
 use crate::onnx::WeightStorage;
 use crate::onnx::import::{OutputNames, import_backbone};
@@ -38,6 +43,13 @@ pub struct Args {
     /// How the weights are stored
     #[arg(long, value_enum, default_value_t)]
     pub weights: WeightStorage,
+    /// Quantise to 8 bits, with ranges measured on the scans of --calibrate
+    #[arg(long, requires = "calibrate", conflicts_with = "weights")]
+    pub int8: bool,
+    /// Scans, folders of scans or data sets (their normal training scans) with colour, as the device will see
+    /// them; every fourth is held out to measure the deviation
+    #[arg(long, value_name = "DIR|SCAN", num_args = 1.., requires = "int8")]
+    pub calibrate: Vec<PathBuf>,
     /// File to write
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
@@ -56,11 +68,33 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         (None, Some(arch)) => written(args, arch)?,
         (None, None) => anyhow::bail!("found neither --arch nor --from-onnx, expected one of them"),
     };
+    if args.int8 {
+        return write_int8(args, &model, &provenance);
+    }
     let artifact = write_model(&args.out, &model, &provenance)?;
     if args.json {
         println!("{}", serde_json::to_string(&artifact)?);
     } else {
         println!("{}", artifact.words());
+    }
+    Ok(())
+}
+
+/// The artifact and what quantising did to it.
+#[derive(Debug, Serialize)]
+struct Int8Artifact {
+    #[serde(flatten)]
+    artifact: Artifact,
+    int8: int8::Int8Report,
+}
+
+fn write_int8(args: &Args, model: &ModelProto, provenance: &str) -> anyhow::Result<()> {
+    let (model, provenance, int8) = int8::quantized(model, provenance, &args.calibrate)?;
+    let artifact = write_model(&args.out, &model, &provenance)?;
+    if args.json {
+        println!("{}", serde_json::to_string(&Int8Artifact { artifact, int8 })?);
+    } else {
+        println!("{}\n{}", artifact.words(), int8.words());
     }
     Ok(())
 }

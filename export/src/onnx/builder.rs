@@ -50,6 +50,15 @@ impl GraphBuilder {
         self.constant(name, elem::INT64, &[elements.len()], raw)
     }
 
+    /// Adds a constant of 8-bit integers, given as bytes; `elem_type` says whether they have a sign.
+    ///
+    /// # Panics
+    /// When the number of elements does not fit the shape.
+    pub fn bytes(&mut self, name: &str, elem_type: i32, shape: &[usize], elements: &[u8]) -> Value {
+        assert_eq!(shape.iter().product::<usize>(), elements.len(), "elements of `{name}` fit its shape");
+        self.constant(name, elem_type, shape, elements.to_vec())
+    }
+
     fn constant(&mut self, name: &str, data_type: i32, shape: &[usize], raw: Vec<u8>) -> Value {
         let dims = shape.iter().map(|&size| super::shapes::to_i64(size)).collect();
         self.graph.initializer.push(TensorProto {

@@ -154,7 +154,7 @@ fn initialiser(tensor: &TensorProto) -> Result<(), OnnxError> {
 
 fn element_bytes(data_type: i32) -> Option<usize> {
     match data_type {
-        elem::BOOL => Some(1),
+        elem::BOOL | elem::UINT8 | elem::INT8 => Some(1),
         elem::FLOAT16 => Some(2),
         elem::FLOAT | elem::INT32 => Some(4),
         elem::INT64 | elem::DOUBLE => Some(8),

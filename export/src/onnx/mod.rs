@@ -1,4 +1,4 @@
-//! ONNX files: the protobuf subset, a graph builder, shape inference, checks, half-precision storage and the
+//! ONNX files: the protobuf subset, a graph builder, shape inference, checks, storage in 16 and in 8 bits and the
 //! import of foreign backbones.
 //!
 //! Every graph that leaves this package goes through [`check::finish`]: shapes are inferred and declared,
@@ -10,6 +10,7 @@ pub mod check;
 pub mod builder;
 pub mod half;
 pub mod import;
+pub mod quantize;
 
 use std::path::{Path, PathBuf};
 

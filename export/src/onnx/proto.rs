@@ -16,6 +16,10 @@ pub const OPSET_VERSION: i64 = 17;
 pub mod elem {
     /// 32-bit float.
     pub const FLOAT: i32 = 1;
+    /// 8-bit unsigned integer.
+    pub const UINT8: i32 = 2;
+    /// 8-bit signed integer.
+    pub const INT8: i32 = 3;
     /// 32-bit signed integer.
     pub const INT32: i32 = 6;
     /// 64-bit signed integer.
@@ -347,6 +351,12 @@ impl NodeProto {
     #[must_use]
     pub fn int_or(&self, name: &str, default: i64) -> i64 {
         self.attribute(name).and_then(|attribute| attribute.i).unwrap_or(default)
+    }
+
+    /// The float attribute of that name, or `default`.
+    #[must_use]
+    pub fn float_or(&self, name: &str, default: f32) -> f32 {
+        self.attribute(name).and_then(|attribute| attribute.f).unwrap_or(default)
     }
 
     /// The integers of that name, when the attribute is present.

@@ -34,6 +34,28 @@ pub(super) fn matmul(a: &TensorType, b: Option<&TensorType>) -> Inferred {
     Ok(Some(TensorType::new(a.elem, dims)))
 }
 
+pub(super) fn gemm(node: &NodeProto, a: &TensorType, b: Option<&TensorType>) -> Inferred {
+    let Some(b) = b else { return Ok(None) };
+    let ([mut rows, mut inner_a], [mut inner_b, mut columns]) = (
+        <[Extent; 2]>::try_from(&a.dims[..])
+            .map_err(|_| Mismatch::new(format!("{:?}", a.dims), "a matrix"))?,
+        <[Extent; 2]>::try_from(&b.dims[..])
+            .map_err(|_| Mismatch::new(format!("{:?}", b.dims), "a matrix"))?,
+    );
+    if node.int_or("transA", 0) != 0 {
+        (rows, inner_a) = (inner_a, rows);
+    }
+    if node.int_or("transB", 0) != 0 {
+        (inner_b, columns) = (columns, inner_b);
+    }
+    if let (Extent::Fixed(x), Extent::Fixed(y)) = (inner_a, inner_b)
+        && x != y
+    {
+        return Err(Mismatch::new(format!("{:?} times {:?}", a.dims, b.dims), "equal inner axes"));
+    }
+    Ok(Some(TensorType::new(a.elem, vec![rows, columns])))
+}
+
 pub(super) fn concat(node: &NodeProto, inputs: &[Option<&TensorType>]) -> Inferred {
     let Some(known) = inputs.iter().copied().collect::<Option<Vec<_>>>() else { return Ok(None) };
     let first = known[0];

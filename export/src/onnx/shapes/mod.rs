@@ -225,6 +225,31 @@ mod tests {
     }
 
     #[test]
+    fn quantisation_changes_the_element_type_and_nothing_else() {
+        let (mut g, x) = graph(&[4, 6]);
+        let (scale, zero) = (g.floats("scale", &[], &[0.5]), g.bytes("zero", elem::INT8, &[], &[3]));
+        let coded = g.node("QuantizeLinear", "coded", &[&x, &scale, &zero], &[]);
+        g.node("QuantizeLinear", "unsigned", &[&x, &scale], &[]);
+        g.node("DequantizeLinear", "back", &[&coded, &scale, &zero], &[]);
+        let types = infer(&g.into_graph()).unwrap();
+        let found = ["coded", "unsigned", "back"].map(|name| types[name].elem);
+        assert_eq!(found, [elem::INT8, elem::UINT8, elem::FLOAT]);
+        assert!(["coded", "unsigned", "back"].iter().all(|name| types[*name].dims == types["x"].dims));
+    }
+
+    #[test]
+    fn a_general_product_turns_its_factors_first() {
+        let (mut g, x) = graph(&[6]);
+        let w = g.floats("w", &[3, 6], &[0.0; 18]);
+        g.node("Gemm", "y", &[&x, &w], &[AttributeProto::int("transB", 1)]);
+        assert_eq!(dims_of(g, "y"), [BATCH, Fixed(3)]);
+        let (mut g, x) = graph(&[6]);
+        let w = g.floats("w", &[3, 6], &[0.0; 18]);
+        g.node("Gemm", "y", &[&x, &w], &[]);
+        assert!(infer(&g.into_graph()).expect_err("6 and 3").to_string().contains("equal inner axes"));
+    }
+
+    #[test]
     fn a_reshape_carries_the_batch() {
         let (mut g, x) = graph(&[32, 64]);
         let rows = g.integers("rows", &[-1, 64]);

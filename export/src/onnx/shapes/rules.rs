@@ -1,6 +1,6 @@
 //! One rule per operator: which type its first output has.
 
-use super::axes::{concat, gather, matmul, reduce, reshape, squeeze, transpose, unsqueeze};
+use super::axes::{concat, gather, gemm, matmul, reduce, reshape, squeeze, transpose, unsqueeze};
 use super::windows::{convolution, global_pool, pool};
 use super::{Extent, Mismatch, TensorType, constant_type};
 use crate::onnx::proto::{NodeProto, elem};
@@ -43,6 +43,9 @@ pub(super) fn output_type(node: &NodeProto, inputs: &[Option<&TensorType>]) -> I
         | "LayerNormalization"
         | "Not" => Ok(Some(TensorType::new(first.elem, first.dims.clone()))),
         "Cast" => Ok(cast(node, first)),
+        "QuantizeLinear" => Ok(Some(quantized(first, inputs.get(2).copied().flatten()))),
+        "DequantizeLinear" => Ok(Some(TensorType::new(elem::FLOAT, first.dims.clone()))),
+        "Gemm" => gemm(node, first, inputs.get(1).copied().flatten()),
         "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Min" | "Max" | "Sum" => broadcast_all(inputs, first.elem),
         "Equal" | "Greater" | "GreaterOrEqual" | "Less" | "LessOrEqual" | "And" | "Or" => {
             broadcast_all(inputs, elem::BOOL)
@@ -68,6 +71,11 @@ pub(super) fn output_type(node: &NodeProto, inputs: &[Option<&TensorType>]) -> I
 fn cast(node: &NodeProto, first: &TensorType) -> Option<TensorType> {
     let to = i32::try_from(node.int_or("to", 0)).ok()?;
     Some(TensorType::new(to, first.dims.clone()))
+}
+
+/// The zero point's element type; without one, 8 bits unsigned.
+fn quantized(first: &TensorType, zero_point: Option<&TensorType>) -> TensorType {
+    TensorType::new(zero_point.map_or(elem::UINT8, |zero| zero.elem), first.dims.clone())
 }
 
 fn broadcast_all(inputs: &[Option<&TensorType>], elem_type: i32) -> Inferred {
