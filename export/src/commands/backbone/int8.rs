@@ -17,7 +17,7 @@ use zal::scan::{SensorProfile, read};
 
 use super::deviation::{Deviation, Frame, compare};
 use crate::bank_build::{embedded_engine, normal_scans};
-use crate::layout;
+use crate::layout::{self, Split};
 use crate::onnx::proto::{ModelProto, StringStringEntryProto};
 use crate::onnx::quantize::{TAIL_SHARE, quantize};
 use crate::provenance::WEIGHTS_KEY;
@@ -116,7 +116,8 @@ fn runtime_engine(library: PathBuf) -> EngineOptions {
     }
 }
 
-/// All scans of the given files and folders: a data set's normal training scans, or a folder's own scan files.
+/// All scans of the given files and folders: the normal training scans of a data set or of a class, or a
+/// folder's own scan files.
 fn scan_files(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     let mut scans = Vec::new();
     for path in paths {
@@ -124,9 +125,15 @@ fn scan_files(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
             scans.push(path.clone());
         } else if layout::classes(path).is_ok() {
             scans.extend(normal_scans(path, &[])?.into_iter().map(|(_, path)| path));
+        } else if path.join(Split::Train.name()).is_dir() {
+            scans.extend(layout::entries(path, Split::Train)?.into_iter().map(|entry| entry.xyz));
         } else {
             let found = files_of(path)?;
-            ensure!(!found.is_empty(), "{} holds neither classes nor scan files", path.display());
+            ensure!(
+                !found.is_empty(),
+                "{} holds neither classes nor training scans nor scan files",
+                path.display()
+            );
             scans.extend(found);
         }
     }
