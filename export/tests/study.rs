@@ -102,6 +102,11 @@ fn plan() -> Plan {
     Plan::parse(PLAN, &[]).expect("a plan")
 }
 
+/// The plan in mode `line` alone, where time counts.
+fn short_plan() -> Plan {
+    Plan::parse(&PLAN.replacen("\"paper\", ", "", 1), &[]).expect("a plan")
+}
+
 /// The three tables.
 fn tables(out: &Path) -> [String; 3] {
     ["cells.csv", "summary.csv", "summary.md"].map(|name| fs::read_to_string(out.join(name)).expect(name))
@@ -130,7 +135,7 @@ fn a_study_that_was_interrupted_ends_with_the_same_tables() {
         requests.borrow_mut().push(request.clone());
         graphs(request)
     };
-    run(&plan(), &setup(&data, &straight, 2), &trainer, &|_| {}).expect("the study runs through");
+    run(&short_plan(), &setup(&data, &straight, 2), &trainer, &|_| {}).expect("the study runs through");
     let expected = tables(&straight);
     // Arms that differ in the perturbation alone share a training.
     let trained: Vec<_> =
@@ -143,7 +148,7 @@ fn a_study_that_was_interrupted_ends_with_the_same_tables() {
         ensure!(request.classes == ["ring"], "no power");
         graphs(request)
     };
-    let error = run(&plan(), &setup(&data, &broken, 1), &failing, &|_| {}).expect_err("it stops");
+    let error = run(&short_plan(), &setup(&data, &broken, 1), &failing, &|_| {}).expect_err("it stops");
     assert!(format!("{error:#}").contains("no power"), "{error:#}");
     assert!(!broken.join("cells.csv").exists());
     let again = RefCell::new(0);
@@ -151,7 +156,7 @@ fn a_study_that_was_interrupted_ends_with_the_same_tables() {
         *again.borrow_mut() += 1;
         graphs(request)
     };
-    run(&plan(), &setup(&data, &broken, 1), &counting, &|_| {}).expect("it goes on");
+    run(&short_plan(), &setup(&data, &broken, 1), &counting, &|_| {}).expect("it goes on");
     assert_eq!(*again.borrow(), 1, "the first training was kept");
     assert_eq!(tables(&broken), expected);
 
@@ -161,15 +166,24 @@ fn a_study_that_was_interrupted_ends_with_the_same_tables() {
         fs::rename(file, file.with_extension("0.partial")).expect("renamed");
     }
     let none = |_: &TrainRequest| -> Result<GraphFiles> { anyhow::bail!("nothing is left to train") };
-    run(&plan(), &setup(&data, &broken, 3), &none, &|_| {}).expect("it computes what is missing");
+    run(&short_plan(), &setup(&data, &broken, 3), &none, &|_| {}).expect("it computes what is missing");
     assert_eq!(tables(&broken), expected);
 }
 
 #[test]
-fn the_tables_hold_every_cell_and_pair() {
+fn the_tables_hold_every_cell_and_the_detectors_figures() {
     let (data, out) = (data_set(), tempfile::tempdir().expect("a folder"));
     run(&plan(), &setup(&data, out.path(), 2), &graphs, &|_| {}).expect("the study runs through");
-    let [cells, summary, words] = tables(out.path());
+    every_cell_and_pair_is_there(&tables(out.path()));
+    let timing = fs::read_to_string(out.path().join("timing.txt")).expect("it is written");
+    assert!(timing.contains("fpfh"), "{timing}");
+    let root = data.path().join("set");
+    for mode in [Mode::Paper, Mode::Line] {
+        the_figures_are_those_of_the_detector(&tables(out.path())[0], mode, &root);
+    }
+}
+
+fn every_cell_and_pair_is_there([cells, summary, words]: &[String; 3]) {
     // Two trainings, two test classes each: three arms in two modes, one in one.
     assert_eq!(cells.lines().count(), 1 + 2 * 2 * (3 * 2 + 1));
     let mut sorted: Vec<&str> = cells.lines().skip(1).collect();
@@ -192,8 +206,6 @@ fn the_tables_hold_every_cell_and_pair() {
     assert_eq!(row("paper,ring,all,trained,hit1")[5], "2");
     assert!(!summary.contains("paper,all,all,untrained"), "that arm runs in mode line alone");
     assert!(words.contains("## Mode `paper`") && words.contains("| trained - without |"), "{words}");
-    let timing = fs::read_to_string(out.path().join("timing.txt")).expect("it is written");
-    assert!(timing.contains("fpfh"), "{timing}");
 }
 
 /// `cells.csv` as (arm, mode, class) -> (AUPRO, image AUROC) of one training.
@@ -241,35 +253,27 @@ fn detector(mode: Mode, root: &Path) -> Detector {
     Detector::new(mode, params, describer, bank).expect("everything fits")
 }
 
-#[test]
-fn the_figures_are_those_of_the_detector() {
-    let (data, out) = (data_set(), tempfile::tempdir().expect("a folder"));
-    run(&plan(), &setup(&data, out.path(), 2), &graphs, &|_| {}).expect("the study runs through");
-    let found = figures_of(&tables(out.path())[0], "ring");
-    let root = data.path().join("set");
-    for mode in [Mode::Paper, Mode::Line] {
-        let mut detector = detector(mode, &root);
-        for class in ["ball", "cone"] {
-            let (mut maps, mut scores) = (Vec::new(), [Vec::new(), Vec::new()]);
-            for entry in layout::entries(&root.join(class), Split::Test).expect("test scans") {
-                let scan = read(&entry.xyz, &SensorProfile::default()).expect("a scan");
-                let detection = detector.detect(&scan);
-                scores[usize::from(entry.defect != "good")].push(detection.score.expect("a score"));
-                let mask =
-                    png::decode(&fs::read(entry.gt.expect("a mask")).expect("a file")).expect("a mask");
-                let mask = mask.pixels.iter().map(|rgb| rgb[0]).collect();
-                let scores = scan_map(&detection.map.expect("a map"));
-                maps.push(MaskedMap { scores, mask, width: scan.cloud.width(), object: None });
-            }
-            let expected =
-                (aupro(&maps).expect("regions"), auroc(&scores[0], &scores[1]).expect("both kinds"));
-            let key = ("trained".to_owned(), mode.name().to_owned(), class.to_owned());
-            let found = found[&key];
-            assert!(
-                (found.0 - expected.0).abs() < 1e-6 && (found.1 - expected.1).abs() < 1e-6,
-                "{key:?}: found {found:?}, expected {expected:?}"
-            );
+fn the_figures_are_those_of_the_detector(cells: &str, mode: Mode, root: &Path) {
+    let found = figures_of(cells, "ring");
+    let mut detector = detector(mode, root);
+    for class in ["ball", "cone"] {
+        let (mut maps, mut scores) = (Vec::new(), [Vec::new(), Vec::new()]);
+        for entry in layout::entries(&root.join(class), Split::Test).expect("test scans") {
+            let scan = read(&entry.xyz, &SensorProfile::default()).expect("a scan");
+            let detection = detector.detect(&scan);
+            scores[usize::from(entry.defect != "good")].push(detection.score.expect("a score"));
+            let mask = png::decode(&fs::read(entry.gt.expect("a mask")).expect("a file")).expect("a mask");
+            let mask = mask.pixels.iter().map(|rgb| rgb[0]).collect();
+            let scores = scan_map(&detection.map.expect("a map"));
+            maps.push(MaskedMap { scores, mask, width: scan.cloud.width(), object: None });
         }
+        let expected = (aupro(&maps).expect("regions"), auroc(&scores[0], &scores[1]).expect("both kinds"));
+        let key = ("trained".to_owned(), mode.name().to_owned(), class.to_owned());
+        let found = found[&key];
+        assert!(
+            (found.0 - expected.0).abs() < 1e-6 && (found.1 - expected.1).abs() < 1e-6,
+            "{key:?}: found {found:?}, expected {expected:?}"
+        );
     }
 }
 
@@ -318,4 +322,23 @@ fn data_that_does_not_fit_the_plan_is_refused() {
     };
     let error = run(&plan(), &good, &unknown, &|_| {}).expect_err("unknown settings");
     assert!(format!("{error:#}").contains("unknown settings"), "{error:#}");
+}
+
+#[test]
+fn the_committed_plans_are_plans() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("studies");
+    let mut count = 0;
+    for entry in fs::read_dir(folder).expect("the plans' folder") {
+        let path = entry.expect("an entry").path();
+        let text = fs::read_to_string(&path).expect("a text");
+        let variables: &[_] = if text.contains("${train.attention}") {
+            &[("train.attention".to_owned(), "a.onnx".to_owned())]
+        } else {
+            &[]
+        };
+        let plan = Plan::read(&path, variables).expect("a plan");
+        assert!(plan.arms.len() > 1, "{}", path.display());
+        count += 1;
+    }
+    assert!(count >= 6, "found {count} plans");
 }

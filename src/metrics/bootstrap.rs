@@ -31,7 +31,6 @@ impl Draws {
     ///
     /// # Panics
     /// When `count` is 0.
-    #[expect(clippy::cast_possible_truncation, reason = "the product's upper half is below `count`")]
     pub fn index(&mut self, count: usize) -> usize {
         assert!(count > 0, "an index is drawn from at least one");
         ((u64::from(self.0.next_u32()) * count as u64) >> 32) as usize
@@ -65,7 +64,6 @@ fn rank(share: f64, count: usize) -> usize {
 }
 
 #[cfg(test)]
-#[expect(clippy::float_cmp, reason = "the expected values are exact in binary")]
 mod tests {
     use super::*;
 

@@ -187,7 +187,7 @@ impl Arm {
             "the baseline runs in all modes of the plan, or the others could not be compared with it"
         );
         ensure!(
-            !(self.untrained && !self.train.is_empty()),
+            !self.untrained || self.train.is_empty(),
             "untrained = true leaves nothing to train: take the train settings out"
         );
         Ok(())
