@@ -172,9 +172,9 @@ def relative_l2(found, expected):
     return np.linalg.norm(found - expected) / np.linalg.norm(expected)
 
 
-def check_int8(binary, folder, data, source, limit):
-    """The 8-bit graph against the 32-bit one: its kernels are the float ones within half a step, ONNX Runtime
-    recognises the pattern (integer convolutions), and the outputs differ by what rounding explains."""
+def check_int8(binary, folder, data, source):
+    """The kernels are the float ones within half a step, ONNX Runtime recognises the pattern (integer
+    convolutions), and its integers give what the graph says as written, computed with floats."""
     float_path, path = folder / "float.onnx", folder / "int8.onnx"
     export(binary, "backbone", *source, "--out", float_path)
     report = export(binary, "backbone", *source, "--out", path, "--int8", "--calibrate", data)["int8"]
@@ -191,19 +191,24 @@ def check_int8(binary, folder, data, source, limit):
             step = scale.reshape(-1, 1, 1, 1)
             assert (np.abs(tensors[name] * step - original) <= step * 0.5001).all(), name
     options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
     options.optimized_model_filepath = str(folder / "optimised.onnx")
     quantised = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     ops = [node.op_type for node in onnx.load(folder / "optimised.onnx").graph.node]
     integer = sum(op in ("QLinearConv", "ConvInteger") for op in ops)
     assert integer > 0.8 * len(kernels), f"{integer} integer convolutions of {len(kernels)}"
+    plain = onnxruntime.SessionOptions()
+    plain.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    written = onnxruntime.InferenceSession(str(path), plain, providers=["CPUExecutionProvider"])
     image = np.random.default_rng(3).normal(size=(1, 3, 224, 224)).astype(np.float32)
-    outputs = ["stride8", "stride16"]
-    found, expected = (s.run(outputs, {"image": image}) for s in (quantised, session(float_path)))
-    for name, a, b in zip(outputs, found, expected):
-        assert relative_l2(a, b) < limit, (name, relative_l2(a, b))
+    found, expected = (s.run(["stride8", "stride16"], {"image": image}) for s in (quantised, written))
+    apart = [float(relative_l2(a, b)) for a, b in zip(found, expected)]
+    # A value between two codes may fall to either side, and each that does moves others across: after 42 layers
+    # two sums in different order differ by half of what quantising itself changed.
+    assert max(apart) < 0.05, apart
     sizes = [p.stat().st_size for p in (float_path, path)]
     print(f"int8 {source[1]}: {integer} of {len(kernels)} convolutions in integers, {sizes[1]} of {sizes[0]} bytes,",
-          f"relative L2 {[round(float(relative_l2(a, b)), 4) for a, b in zip(found, expected)]}: ok")
+          f"integers against floats: relative L2 {max(apart):.1e}: ok")
 
 
 def main():
@@ -223,12 +228,11 @@ def main():
         data = folder / "data"
         made = [binary, "synth", "--out", data, "--families", "ring,tuber,gland", "--train", "3", "--test", "0"]
         subprocess.run(list(map(str, made)), check=True, capture_output=True)
-        # Noise is not what the ranges were measured on: the limit is for the pattern, not for accuracy.
-        check_int8(binary, folder, data, ["--arch", "resnet18", "--seed", 1], 0.1)
+        check_int8(binary, folder, data, ["--arch", "resnet18", "--seed", 1])
         if len(sys.argv) > 2:
             check_import(binary, folder, *sys.argv[2:5])
             imported = ["--from-onnx", sys.argv[2], "--stride8", sys.argv[3], "--stride16", sys.argv[4]]
-            check_int8(binary, folder, data, imported, 0.2)
+            check_int8(binary, folder, data, imported)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,9 @@ use crate::weights::seeded::SeededWeights;
 /// A map whose range is smaller than this share of its largest value is constant.
 pub const RANGE_SHARE_MIN: f32 = 1e-6;
 
+/// Rounding of a 32-bit coordinate, as a share of the distance from the camera.
+const RESOLUTION: f64 = 1e-6;
+
 /// The network of the paper: resnet50, with random or with trained weights.
 pub struct AttentionNet {
     engine: Box<dyn Engine>,
@@ -184,11 +187,13 @@ fn input_image(cloud: &OrganizedCloud) -> Array4<f32> {
     let centred = |index: usize, axis: usize| f64::from(cloud.points()[index][axis]) - mean[axis];
     let squares: f64 = measured.iter().flat_map(|&i| (0..3).map(move |axis| centred(i, axis).powi(2))).sum();
     let deviation = (squares / (3.0 * count)).sqrt();
-    // Points that all coincide stay at 0, and the map of that is constant.
-    let scale = if deviation > 0.0 { deviation } else { 1.0 };
+    // Points that coincide to the precision of their coordinates have no shape: they become 0, and the map of
+    // that is constant. Divided by the deviation, the rounding would become the shape.
+    let distance = mean.iter().map(|m| m * m).sum::<f64>().sqrt();
+    let inverse = if deviation > RESOLUTION * distance { 1.0 / deviation } else { 0.0 };
     Array4::from_shape_fn((1, 3, FRAME_SIZE, FRAME_SIZE), |(_, axis, row, column)| {
         let index = row * FRAME_SIZE + column;
-        if cloud.valid()[index] { (centred(index, axis) / scale) as f32 } else { 0.0 }
+        if cloud.valid()[index] { (centred(index, axis) * inverse) as f32 } else { 0.0 }
     })
 }
 

@@ -112,9 +112,9 @@ fn what_shows_no_shape_is_refused() {
         let points = (0..PIXELS).map(|i| if i < count { [0.1, 0.2, 0.5] } else { [0.0; 3] }).collect();
         OrganizedCloud::new(FRAME_SIZE, FRAME_SIZE, points).unwrap()
     };
-    let error = net.activation(&single(63)).expect_err("too few points");
+    let error = net.activation(&single(63)).map(drop).expect_err("too few points");
     assert_eq!(error.to_string(), "found 63 measured points in the frame, expected at least 64");
-    let error = net.activation(&single(5000)).expect_err("all points coincide");
+    let error = net.activation(&single(5000)).map(drop).expect_err("all points coincide");
     let AttentionError::Constant { count, min, max } = error else { panic!("{error}") };
     assert_eq!((count, min.to_bits(), max.to_bits()), (5000, 0, 0));
 }
@@ -162,8 +162,11 @@ fn a_checkpoint_is_used_and_a_useless_one_refused() {
     assert!(pairs.fold(0.0_f32, |apart, (a, b)| apart.max((a - b).abs())) > 0.01);
 
     let path = checkpoint(folder.path(), ResnetArch::Resnet50, 0.0);
-    let error =
-        AttentionNet::from_checkpoint(&path).unwrap().activation(&cloud).expect_err("all weights are 0");
+    let error = AttentionNet::from_checkpoint(&path)
+        .unwrap()
+        .activation(&cloud)
+        .map(drop)
+        .expect_err("all weights are 0");
     assert!(matches!(error, AttentionError::Constant { .. }), "{error}");
     let path = checkpoint(folder.path(), ResnetArch::Resnet18, 1.0);
     let error = AttentionNet::from_checkpoint(&path).expect_err("another network").to_string();

@@ -113,7 +113,9 @@ fn heated(shape: &[[u8; 3]], prepared: &PreparedScan, map: &NamedMap) -> Vec<[u8
     let pixel_of = |i: usize| i / PANEL / ZOOM * FRAME_SIZE + i % PANEL / ZOOM;
     let (low, high) = (map.concentration.min, map.concentration.max);
     let threshold = top_threshold(&map.values, valid);
-    let top = |i: usize| valid[pixel_of(i)] && map.values[pixel_of(i)] >= threshold;
+    // A hole in the measurement is no border: the outline is that of the map.
+    let top = |i: usize| !valid[pixel_of(i)] || map.values[pixel_of(i)] >= threshold;
+    let drawn = |i: usize| valid[pixel_of(i)];
     let mut panel: Vec<[u8; 3]> = shape
         .iter()
         .enumerate()
@@ -126,7 +128,7 @@ fn heated(shape: &[[u8; 3]], prepared: &PreparedScan, map: &NamedMap) -> Vec<[u8
             lit(mix(gray, heat(position), HEAT_OPACITY), gray[0])
         })
         .collect();
-    outline(&mut panel, top);
+    outline(&mut panel, drawn, top);
     ring(&mut panel, map.concentration.peak);
     panel
 }
@@ -145,8 +147,8 @@ fn top_threshold(values: &[f32], valid: &[bool]) -> f32 {
     measured.get(index).copied().unwrap_or(f32::INFINITY)
 }
 
-/// Draws the inner edge of the pixels where `inside` holds, two pixels wide.
-fn outline(panel: &mut [[u8; 3]], inside: impl Fn(usize) -> bool) {
+/// Draws the inner edge of the pixels where `inside` holds, two pixels wide, where `drawn` allows.
+fn outline(panel: &mut [[u8; 3]], drawn: impl Fn(usize) -> bool, inside: impl Fn(usize) -> bool) {
     let within = |row: usize, column: usize| row < PANEL && column < PANEL && inside(row * PANEL + column);
     for (i, pixel) in panel.iter_mut().enumerate() {
         let (row, column) = (i / PANEL, i % PANEL);
@@ -154,7 +156,7 @@ fn outline(panel: &mut [[u8; 3]], inside: impl Fn(usize) -> bool) {
             && (within(row + 2, column) || row + 2 >= PANEL)
             && (within(row, column.wrapping_sub(2)) || column < 2)
             && (within(row, column + 2) || column + 2 >= PANEL);
-        if inside(i) && !surrounded {
+        if drawn(i) && inside(i) && !surrounded {
             *pixel = WHITE;
         }
     }

@@ -101,7 +101,7 @@ impl Described {
         for frame in frames {
             rows.push(describe(&mut recorder, &frame.color, &frame.grid, RgbStages::Both)?.rows);
         }
-        let views: Vec<ArrayView2<'_, f32>> = rows.iter().map(|r| r.view()).collect();
+        let views: Vec<ArrayView2<'_, f32>> = rows.iter().map(|rows| rows.view()).collect();
         let rows = concatenate(Axis(0), &views).expect("all rows have the graph's channels");
         let stride8_dims = recorder.maps[0].first().map_or(0, |map| map.shape()[1]);
         Ok(Self { maps: recorder.maps, rows, stride8_dims })

@@ -27,7 +27,7 @@ pub(super) fn rewrite(graph: &mut GraphProto, plan: &Plan, affine: &BTreeMap<Str
         if let Some(matrix) = matrices.get(&index) {
             coded.kernel(&graph.initializer, &mut node, matrix.axis);
         }
-        for name in node.input.iter_mut().filter(|name| affine.contains_key(*name)) {
+        for name in node.input.iter_mut().filter(|name| affine.contains_key(name.as_str())) {
             name.push_str(".q");
         }
         let outputs = node.output.clone();
