@@ -7,13 +7,18 @@ use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use zal::bank::file::{RowDtype, write};
 use zal::contract::{GraphContract, NORMALCY, POINTNET, RGB};
-use zal::detector::{Mode, ModeParams, params::Scoring};
+use zal::detector::params::{NormalcyTerm, Scoring};
+use zal::detector::{Mode, ModeParams};
 use zal::engine::{self, Engine};
 use zal::features::Branch;
 use zal::features::describe::{Describer, Graphs};
 
 use crate::bank_build::{BankRecord, BuildParams, build, embedded_engine, mode_settings, normal_scans};
 use crate::provenance;
+
+/// Weight of the normalcy classifier where none is asked for: the studies under `export/studies` found that it costs
+/// more than it brings beside the trained descriptor.
+const DEFAULT_LAMBDA: f32 = 0.0;
 
 /// Arguments of `zal-export bank`.
 #[derive(Debug, clap::Args)]
@@ -45,6 +50,9 @@ pub struct Args {
     /// Weights of the branches in mode `line`, such as `rgb=1,fpfh=1,point=0.5`
     #[arg(long, value_delimiter = ',', value_parser = parse_weight)]
     pub(super) weights: Vec<(Branch, f32)>,
+    /// Weight of the normalcy classifier: lambda of mode `paper`, a term of the sum in mode `line`; 0 leaves it out
+    #[arg(long, value_name = "W", requires = "normalcy")]
+    pub(super) normalcy_weight: Option<f32>,
     /// Store the rows in half precision
     #[arg(long)]
     pub(super) f16: bool,
@@ -113,10 +121,12 @@ fn settings(args: &Args) -> ModeParams {
         [(Branch::Rgb, args.rgb.is_some()), (Branch::Fpfh, true), (Branch::Point, args.pointnet.is_some())];
     let branches: Vec<Branch> = present.iter().filter(|(_, given)| *given).map(|(b, _)| *b).collect();
     let mut params = mode_settings(args.mode, &branches, &args.weights);
-    if let Scoring::Joint { lambda, .. } = &mut params.scoring
-        && args.normalcy.is_none()
-    {
-        *lambda = 0.0;
+    let weight = args.normalcy_weight.filter(|_| args.normalcy.is_some());
+    match &mut params.scoring {
+        Scoring::Joint { lambda, .. } => *lambda = weight.unwrap_or(DEFAULT_LAMBDA),
+        Scoring::Late { normalcy, .. } => {
+            *normalcy = weight.filter(|w| w.abs() > 0.0).map(|weight| NormalcyTerm { weight, spread: 1.0 });
+        }
     }
     params
 }

@@ -141,6 +141,7 @@ fn make_bank(args: &Args, work: &Path, rgb: &Path, mode: Mode) -> anyhow::Result
         fraction: 0.1,
         rows_max: args.rows_max,
         weights: Vec::new(),
+        normalcy_weight: None,
         f16: true,
         out: out.clone(),
     })?;
