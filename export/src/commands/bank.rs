@@ -51,7 +51,7 @@ pub struct Args {
     #[arg(long, value_delimiter = ',', value_parser = parse_weight)]
     pub(super) weights: Vec<(Branch, f32)>,
     /// Weight of the normalcy classifier: lambda of mode `paper`, a term of the sum in mode `line`; 0 leaves it out
-    #[arg(long, value_name = "W", requires = "normalcy")]
+    #[arg(long, value_name = "W", requires = "normalcy", value_parser = parse_positive)]
     pub(super) normalcy_weight: Option<f32>,
     /// Store the rows in half precision
     #[arg(long)]
@@ -150,10 +150,14 @@ pub(super) fn parse_mode(text: &str) -> Result<Mode, String> {
     }
 }
 
+fn parse_positive(text: &str) -> Result<f32, String> {
+    let number = text.parse().ok().filter(|w: &f32| w.is_finite() && *w >= 0.0);
+    number.ok_or_else(|| format!("found `{text}`, expected a number of 0 or more"))
+}
+
 fn parse_weight(text: &str) -> Result<(Branch, f32), String> {
     let expected = || format!("found `{text}`, expected BRANCH=WEIGHT with rgb, fpfh or point and a number");
     let (name, weight) = text.split_once('=').ok_or_else(expected)?;
     let branch = [Branch::Rgb, Branch::Fpfh, Branch::Point].into_iter().find(|b| b.name() == name);
-    let weight = weight.parse().ok().filter(|w: &f32| w.is_finite() && *w >= 0.0);
-    branch.zip(weight).ok_or_else(expected)
+    branch.zip(parse_positive(weight).ok()).ok_or_else(expected)
 }

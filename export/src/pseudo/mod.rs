@@ -149,7 +149,8 @@ impl Default for PseudoParams {
             added_share: 0.1..=0.8,
             dropped: 8..=32,
             centre_jitter: 0.75,
-            patch: PatchParams::default(),
+            // Twice a cell's side: bumps and dents are larger than a cell. Better than 1 and 3 in export/studies.
+            patch: PatchParams { stride_px: 2, ..PatchParams::default() },
         }
     }
 }

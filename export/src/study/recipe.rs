@@ -15,6 +15,7 @@ use crate::bank_build::mode_settings;
 use crate::graphs::normalcy::{NormalcyWeights, normalcy_model};
 use crate::graphs::pointnet::{PointNetWeights, pointnet_model};
 use crate::onnx::WeightStorage;
+use crate::pseudo::PseudoParams;
 
 /// Step of the perturbation of untrained classifiers, in patch units.
 const UNTRAINED_EPSILON: f32 = 0.01;
@@ -39,7 +40,8 @@ impl PointGraphs {
         let files = GraphFiles {
             pointnet: pointnet.encode_to_vec(),
             normalcy: normalcy.encode_to_vec(),
-            describe: Value::Object(serde_json::Map::new()),
+            // As training cuts them, so that only the weights differ.
+            describe: serde_json::json!({ "patch": PseudoParams::default().patch }),
         };
         Ok(Self { files })
     }

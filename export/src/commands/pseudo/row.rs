@@ -5,8 +5,8 @@
 use zal::features::pointnet::{PatchParams, Slots, anchor_pixel};
 use zal::scan::ColorImage;
 
-use crate::commands::label;
 use super::points::{PAPER, Panel, View};
+use crate::commands::label;
 use crate::pseudo::{Alteration, Frame, Pool};
 
 /// Side of a panel, pixels.
