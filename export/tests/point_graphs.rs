@@ -201,3 +201,41 @@ fn the_descriptor_equals_its_plain_version() {
         assert_close(&found.row(p).to_vec(), &embedding(&weights, &g1, &g2, &rows).to_vec());
     }
 }
+
+/// Operators of the point graphs, all in TensorRT's support matrix for ONNX (opset 9 to 20).
+const TENSORRT_OPERATORS: [&str; 17] = [
+    "Add",
+    "Cast",
+    "Concat",
+    "Div",
+    "Equal",
+    "Gather",
+    "Greater",
+    "MatMul",
+    "Mul",
+    "ReduceMax",
+    "ReduceSum",
+    "Relu",
+    "Reshape",
+    "Sigmoid",
+    "Sign",
+    "Transpose",
+    "Where",
+];
+
+#[test]
+fn the_point_graphs_hold_only_operators_that_tensorrt_takes() {
+    let graphs = [
+        pointnet_model(&PointNetWeights::seeded(1), WeightStorage::F32, Vec::new()).unwrap(),
+        normalcy_model(&NormalcyWeights::seeded(1), 0.01, WeightStorage::F32, Vec::new()).unwrap(),
+    ];
+    let mut used = std::collections::BTreeSet::new();
+    for model in &graphs {
+        assert_eq!(model.opset_import[0].version, 17);
+        for node in &model.graph.as_ref().unwrap().node {
+            assert!(TENSORRT_OPERATORS.contains(&node.op_type.as_str()), "{} is {}", node.name, node.op_type);
+            used.insert(node.op_type.as_str());
+        }
+    }
+    assert_eq!(used.len(), TENSORRT_OPERATORS.len(), "the list holds nothing that is not used: {used:?}");
+}
