@@ -111,7 +111,7 @@ fn check(loss: Tensor<1>, expected: f64, gradients: &[(&Tensor<2>, Vec<f64>)]) {
     let found = f64::from(loss.into_scalar::<f32>());
     assert!((found - expected).abs() < 1e-5 * expected.abs().max(1.0), "value {found}, expected {expected}");
     for (input, expected) in gradients {
-        let found = input.grad(&all).unwrap().into_data().to_vec::<f32>().unwrap();
+        let found = input.grad(&all).unwrap().into_data().try_to_vec::<f32>().unwrap();
         let largest = expected.iter().fold(0.0_f64, |m, v| m.max(v.abs()));
         assert!(largest > 1e-6, "a gradient that is zero shows nothing");
         for (f, e) in found.iter().zip(expected) {

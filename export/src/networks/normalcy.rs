@@ -55,7 +55,8 @@ impl Normalcy {
         logits.reshape([count])
     }
 
-    /// Logits after the adversarial step (METHOD section 6): x' = x + epsilon sign(grad_x BCE(C_w(x), 0)).
+    /// Logits after the adversarial step (METHOD section 6): x' = x + epsilon sign(grad_x BCE(C_w(x), 0)). Of points
+    /// that tie for a maximum burn moves the first; the written graph moves all copies of a repeated point.
     ///
     /// # Panics
     /// When the points lie on a device without gradients.

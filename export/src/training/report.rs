@@ -60,7 +60,7 @@ pub fn page(subject: &Subject<'_>, params: &TrainParams, trained: &Trained) -> S
     epsilon_table(&mut html, trained);
     history_table(&mut html, history);
     let settings = serde_json::to_string_pretty(params).unwrap_or_default();
-    let _ = write!(html, "<h2>Settings</h2><pre>{}</pre></body></html>\n", escaped(&settings));
+    let _ = writeln!(html, "<h2>Settings</h2><pre>{}</pre></body></html>", escaped(&settings));
     html
 }
 
