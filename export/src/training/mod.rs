@@ -46,6 +46,28 @@ pub struct EpochRecord {
     pub held_out: HeldOut,
 }
 
+impl EpochRecord {
+    /// Six decimals: what a checkpoint's JSON gives back to the bit, so that a resumed training has the same history.
+    fn rounded(self) -> Self {
+        let round = |value: f64| (value * 1e6).round() / 1e6;
+        let (losses, held_out) = (self.losses, self.held_out);
+        Self {
+            losses: Losses {
+                contrastive: round(losses.contrastive),
+                disentanglement: round(losses.disentanglement),
+                classifier: round(losses.classifier),
+            },
+            held_out: HeldOut {
+                spread: round(held_out.spread),
+                directions: round(held_out.directions),
+                distance_auroc: round(held_out.distance_auroc),
+                classifier_auroc: round(held_out.classifier_auroc),
+            },
+            ..self
+        }
+    }
+}
+
 /// How to run, as against what to compute.
 #[derive(Debug, Clone, Default)]
 pub struct RunOptions {
@@ -110,7 +132,7 @@ pub fn train(
     );
     for epoch in history.len()..params.epochs {
         let losses = run_epoch(&mut learner, scans, pools, params, (epoch, progress));
-        let record = EpochRecord { epoch: epoch + 1, losses, held_out: judge.judge(&learner) };
+        let record = EpochRecord { epoch: epoch + 1, losses, held_out: judge.judge(&learner) }.rounded();
         history.push(record);
         progress(Progress::Epoch(&record));
         if let Some(path) = &options.checkpoint {
