@@ -1,6 +1,7 @@
 //! The networks in training: the fused passes against the framework's, and the framework's against the graphs that
 //! are written.
 #![allow(clippy::unwrap_used, reason = "a failed test says where")]
+#![allow(clippy::print_stderr, reason = "a skipped test says so")]
 
 use burn::tensor::{Device, Tensor, TensorData};
 use ndarray::{Array2, Array3};

@@ -330,6 +330,9 @@ fn the_committed_plans_are_plans() {
     let mut count = 0;
     for entry in fs::read_dir(folder).expect("the plans' folder") {
         let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            continue;
+        }
         let text = fs::read_to_string(&path).expect("a text");
         let variables: &[_] = if text.contains("${train.attention}") {
             &[("train.attention".to_owned(), "a.onnx".to_owned())]
