@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 pub use archive::write_archive;
-pub use golden::{GoldenOutcome, GoldenResult, GoldenScan};
+pub use golden::{GoldenOutcome, GoldenResult, GoldenScan, MAP_QUANTILES};
 pub use manifest::{FileEntry, FileRole, Manifest, ModeSection, Provenance};
 pub use signature::{DEV_PUBLIC_KEY, Signer, TrustedKeys};
 
