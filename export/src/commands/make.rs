@@ -20,7 +20,7 @@ const GOLDEN_SCANS: usize = 1;
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = HELP)]
 pub struct Args {
-    /// Data set in the MVTec 3D-AD layout: <DIR>/<CLASS>/train/good/{xyz/*.tiff,rgb/*.png}
+    /// Data set in the MVTec 3D-AD layout: DIR/CLASS/train/good/xyz/NNN.tiff with rgb/NNN.png
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
     /// Class or classes whose normal scans are learned from and fill the memory bank

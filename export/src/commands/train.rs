@@ -25,7 +25,7 @@ use crate::training::{self, EpochRecord, Progress, RunOptions, TrainParams, Trai
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = HELP)]
 pub struct Args {
-    /// Data set in the MVTec 3D-AD layout: <DIR>/<CLASS>/train/good/{xyz/*.tiff,rgb/*.png}
+    /// Data set in the MVTec 3D-AD layout: DIR/CLASS/train/good/xyz/NNN.tiff with rgb/NNN.png
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
     /// Class or classes whose normal scans are learned from
