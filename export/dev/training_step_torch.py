@@ -63,7 +63,7 @@ def group(points):
 
     def ball(centre, candidates, radius):
         distances = (centre[:, :, None] - candidates[:, None]).square().sum(3)
-        order = distances.argsort(2, stable=True)[:, :, :16]
+        order = distances.argsort(dim=2, stable=True)[:, :, :16]
         inside = distances.gather(2, order) <= radius * radius
         order = torch.where(inside, order, order[:, :, :1])
         picked = candidates[rows[:, None, None], order]

@@ -1,8 +1,8 @@
 //! The networks' passes written out for the CPU: what burn does with a dozen whole-batch tensors is done here
 //! patch after patch, while the activations are in the cache.
 //!
-//! Two things make it several times faster than the general backend (`export/dev/bench_step.py` measures it beside
-//! PyTorch): the batch is cut into chunks whose rows stay near the processor, and the maximum over a group is used
+//! Two things make it several times faster than the general backend (`export/dev/training_step_vs_torch.sh` measures it
+//! beside PyTorch): the batch is cut into chunks whose rows stay near the processor, and the maximum over a group is used
 //! for what it is. Only the row that holds a maximum gets a gradient, so the widest layer of every network, the one
 //! before its maximum, needs one row per channel in the backward pass instead of all rows of the group.
 //!
