@@ -17,7 +17,7 @@ pub mod pool;
 
 mod adding;
 mod chunk;
-mod random;
+pub mod random;
 mod removing;
 pub(crate) mod vector;
 #[cfg(test)]

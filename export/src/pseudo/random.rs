@@ -8,7 +8,8 @@ use rand_chacha::rand_core::Rng;
 
 /// Uniform in 0..1.
 #[expect(clippy::cast_precision_loss, reason = "24 bits are exact in f32")]
-pub(super) fn unit(rng: &mut ChaCha8Rng) -> f32 {
+#[must_use]
+pub fn unit(rng: &mut ChaCha8Rng) -> f32 {
     (rng.next_u32() >> 8) as f32 / 16_777_216.0
 }
 

@@ -4,6 +4,8 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
+pub use crate::pseudo::random::unit;
+
 /// What a stream is for.
 #[derive(Debug, Clone, Copy)]
 pub enum Purpose {
@@ -35,15 +37,6 @@ pub fn below(rng: &mut ChaCha8Rng, end: usize) -> usize {
     assert!(end > 0, "there is something to choose from");
     // A bias of end / 2^64 is nothing.
     usize::try_from(rng.next_u64() % end as u64).expect("below a usize")
-}
-
-/// A number in 0..1.
-pub fn unit(rng: &mut ChaCha8Rng) -> f32 {
-    const STEPS: f32 = 16_777_216.0;
-    let high = rng.next_u32() >> 8;
-    #[expect(clippy::cast_precision_loss, reason = "24 bits fit into an f32")]
-    let numerator = high as f32;
-    numerator / STEPS
 }
 
 /// A random order.
