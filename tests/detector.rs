@@ -5,14 +5,14 @@
 use ndarray::{Array2, Axis, concatenate};
 use zal::bank::{Block, MemoryBank, RowOrigin};
 use zal::calibration::Calibration;
-use zal::detector::params::{BranchWeight, NormalcyTerm, Scoring};
+use zal::detector::params::{BranchWeight, NormalcyTerm, RepetitionTerm, Scoring};
 use zal::detector::{Comparison, Detector, Evaluation, Mode, ModeParams};
 use zal::features::describe::{Describer, Graphs};
 use zal::features::fpfh::{MissingRule, Orientation, describe_points, pool_patches};
 use zal::features::{Branch, PatchFeatures, PatchGrid};
 use zal::preprocess::prepare;
 use zal::scan::Scan;
-use zal::score::JointStats;
+use zal::score::{JointStats, own_distances};
 use zal::synth::{Defect, Family, SynthParams, generate};
 
 const STATS: JointStats = JointStats { distance_mean: 0.0, distance_sd: 1.0, logit_mean: 0.0, logit_sd: 1.0 };
@@ -24,7 +24,7 @@ fn params(mode: Mode) -> ModeParams {
     params.scoring = match mode {
         Mode::Line => {
             let branches = vec![BranchWeight { branch: Branch::Fpfh, weight: 1.0, spread: 2.0 }];
-            Scoring::Late { branches, normalcy: None }
+            Scoring::Late { branches, normalcy: None, repetition: None }
         }
         Mode::Paper => {
             params.describe.fpfh.orientation = Orientation::None;
@@ -155,7 +155,7 @@ fn a_normalcy_term_of_mode_line_adds_the_logits_in_its_own_spread() {
         *normalcy = Some(NormalcyTerm { weight, spread: 4.0 });
         let comparison = Comparison::new(&params, bank(&params)).expect("everything fits");
         assert_eq!(comparison.needs_logits(), weight > 0.0);
-        comparison.compare(&features, logits).expect("the descriptors fit")
+        comparison.compare(grid.patches(), &features, logits).expect("the descriptors fit")
     };
     let (without, with) = (compared(0.0, None), compared(2.0, Some(&logits)));
     let count = f64::from(u32::try_from(logits.len()).expect("small"));
@@ -166,6 +166,35 @@ fn a_normalcy_term_of_mode_line_adds_the_logits_in_its_own_spread() {
         assert!((f64::from(*with) - expected).abs() < 1e-3, "found {with}, expected {expected}");
     }
     assert!(with.image_score > without.image_score, "the highest logits stand far above their median");
+}
+
+#[test]
+fn a_repetition_term_of_mode_line_adds_the_distances_within_the_scan() {
+    let mut params = params(Mode::Line);
+    let (rows, grid) = described(&scan(Family::Gland, 14, Some(Defect::Dent)), &params);
+    let own = own_distances(rows.view(), grid.patches(), 2, 3);
+    let features = [PatchFeatures { branch: Branch::Fpfh, rows }];
+    let mut compared = |term: Option<RepetitionTerm>| {
+        let Scoring::Late { repetition, .. } = &mut params.scoring else { panic!("mode line is late") };
+        *repetition = term;
+        let comparison = Comparison::new(&params, bank(&params)).expect("everything fits");
+        comparison.compare(grid.patches(), &features, None).expect("the descriptors fit")
+    };
+    let term = |weight: f32| RepetitionTerm { weight, rank: 2, margin: 3, spreads: vec![4.0] };
+    let (without, with) = (compared(None), compared(Some(term(1.5))));
+    assert_eq!(compared(Some(term(0.0))), without);
+    let count = f64::from(u32::try_from(own.len()).expect("small"));
+    let mean = own.iter().map(|d| f64::from(*d)).sum::<f64>() / count;
+    let sd = (own.iter().map(|d| (f64::from(*d) - mean).powi(2)).sum::<f64>() / count).sqrt();
+    for ((with, without), own) in with.map_scores.iter().zip(&without.map_scores).zip(&own) {
+        let expected = f64::from(*without) + 1.5 * (f64::from(*own) - mean) / sd;
+        assert!((f64::from(*with) - expected).abs() < 1e-3, "found {with}, expected {expected}");
+    }
+    let unfit = RepetitionTerm { spreads: Vec::new(), ..term(1.0) };
+    let Scoring::Late { repetition, .. } = &mut params.scoring else { panic!("mode line is late") };
+    *repetition = Some(unfit);
+    let refused = Comparison::new(&params, bank(&params)).err().expect("one spread a branch").to_string();
+    assert!(refused.contains("spreads of the repetition"), "{refused}");
 }
 
 #[test]

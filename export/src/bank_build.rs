@@ -63,8 +63,9 @@ pub fn mode_settings(mode: Mode, branches: &[Branch], weights: &[(Branch, f32)])
     params.describe.branches.retain(|branch| branches.contains(branch));
     let kept = params.describe.branches.clone();
     match &mut params.scoring {
-        Scoring::Late { branches, .. } => {
+        Scoring::Late { branches, repetition, .. } => {
             branches.retain(|b| kept.contains(&b.branch));
+            repetition.iter_mut().for_each(|term| term.spreads.truncate(kept.len()));
             for (branch, weight) in weights {
                 branches.iter_mut().filter(|b| b.branch == *branch).for_each(|b| b.weight = *weight);
             }
@@ -265,9 +266,15 @@ fn measure(params: &mut ModeParams, bank: MemoryBank, held_out: &[DescribedScan]
     let distances: Vec<Vec<Vec<f32>>> =
         held_out.iter().map(|s| comparison.distances(&s.features)).collect::<Result<_, _>>()?;
     match &mut params.scoring {
-        Scoring::Late { branches, normalcy } => {
+        Scoring::Late { branches, normalcy, repetition } => {
             for (index, branch) in branches.iter_mut().enumerate() {
                 branch.spread = spread_around_medians(distances.iter().map(|d| d[index].as_slice()));
+            }
+            if let Some(term) = repetition {
+                let own: Vec<_> = held_out.iter().map(|s| term.distances(&s.patches, &s.features)).collect();
+                term.spreads = (0..branches.len())
+                    .map(|branch| spread_around_medians(own.iter().map(|d| d[branch].as_slice())))
+                    .collect();
             }
             if let Some(term) = normalcy {
                 let logits = held_out.iter().map(|s| s.logits.as_deref().unwrap_or_default());

@@ -44,6 +44,7 @@ const PLAN: &str = r#"
     [[arm]]
     name = "trained"
     line_normalcy = 0.5
+    repetition = { weight = 2.0, rank = 1, margin = 1 }
     [[arm]]
     name = "no perturbation"
     line_normalcy = 0.5

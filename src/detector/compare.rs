@@ -4,14 +4,14 @@ use ndarray::{Array2, ArrayView1, ArrayView2, s};
 use serde::{Deserialize, Serialize};
 
 use super::DetectorError;
-use super::params::{BranchWeight, ModeParams, NormalcyTerm, Scoring};
+use super::params::{BranchWeight, ModeParams, NormalcyTerm, RepetitionTerm, Scoring};
 use crate::bank::MemoryBank;
 use crate::bank::search::{Neighbor, SearchError, SearchIndex};
 use crate::features::fusion::concatenate;
 use crate::features::{Branch, PatchFeatures};
 use crate::score::{
     BranchDistances, BranchShare, JointStats, add_term, branch_shares, fuse_line, image_score,
-    image_score_paper, joint, worst_patch,
+    image_score_paper, joint, own_distances, worst_patch,
 };
 
 /// Rows around the nearest one that weight the image score of mode `paper`: BTF takes 3 and
@@ -48,8 +48,18 @@ pub struct Comparison {
 }
 
 enum Kind {
-    Late { branches: Vec<BranchWeight>, indexes: Vec<SearchIndex>, normalcy: Option<NormalcyTerm> },
-    Joint { block_scales: Vec<(Branch, f32)>, index: SearchIndex, lambda: f32, stats: JointStats },
+    Late {
+        branches: Vec<BranchWeight>,
+        indexes: Vec<SearchIndex>,
+        normalcy: Option<NormalcyTerm>,
+        repetition: Option<RepetitionTerm>,
+    },
+    Joint {
+        block_scales: Vec<(Branch, f32)>,
+        index: SearchIndex,
+        lambda: f32,
+        stats: JointStats,
+    },
 }
 
 impl Comparison {
@@ -64,15 +74,19 @@ impl Comparison {
             return Err(mismatch("blocks of the memory bank", &found, expected));
         }
         let kind = match &params.scoring {
-            Scoring::Late { branches, normalcy } => {
+            Scoring::Late { branches, normalcy, repetition } => {
                 let named: Vec<Branch> = branches.iter().map(|b| b.branch).collect();
                 if named != *expected {
                     return Err(mismatch("branches of the late fusion", &named, expected));
                 }
+                if let Some(term) = repetition.as_ref().filter(|term| term.spreads.len() != expected.len()) {
+                    return Err(mismatch("spreads of the repetition", &term.spreads.len(), &expected.len()));
+                }
                 let columns = branches.iter().filter_map(|b| bank.block_columns(b.branch));
                 let indexes =
                     columns.map(|c| SearchIndex::new(bank.rows.clone(), c)).collect::<Result<_, _>>()?;
-                Kind::Late { branches: branches.clone(), indexes, normalcy: *normalcy }
+                let repetition = repetition.clone().filter(|term| term.weight != 0.0);
+                Kind::Late { branches: branches.clone(), indexes, normalcy: *normalcy, repetition }
             }
             Scoring::Joint { block_scales, lambda, stats } => {
                 if block_scales.len() != expected.len() {
@@ -111,21 +125,24 @@ impl Comparison {
         Ok(self.nearest(features)?.iter().map(|list| list.iter().map(|n| n.distance).collect()).collect())
     }
 
-    /// Scores the patches of one scan; `features` in the order of the settings' branches,
-    /// `logits` of the same patches when [`Comparison::needs_logits`].
+    /// Scores the patches of one scan; `patches` are their places on the grid, `features` in the
+    /// order of the settings' branches, `logits` of the same patches when [`Comparison::needs_logits`].
     ///
     /// # Errors
     /// When descriptors are not finite or not as wide as the bank's.
     pub fn compare(
         &self,
+        patches: &[u16],
         features: &[PatchFeatures],
         logits: Option<&[f32]>,
     ) -> Result<Compared, SearchError> {
         let nearest = self.nearest(features)?;
         match &self.kind {
-            Kind::Late { branches, normalcy, .. } => {
+            Kind::Late { branches, normalcy, repetition, .. } => {
+                let own = repetition.as_ref().map(|term| (term, term.distances(patches, features)));
                 let term = normalcy.filter(|term| term.weight != 0.0);
-                Ok(self.late(branches, &nearest, term.map(|term| (term, logits.unwrap_or_default()))))
+                let logits = term.map(|term| (term, logits.unwrap_or_default()));
+                Ok(self.late(branches, &nearest, own.as_ref(), logits))
             }
             Kind::Joint { index, lambda, stats, .. } => {
                 let joined = self.concatenated(features);
@@ -158,20 +175,23 @@ impl Comparison {
         &self,
         branches: &[BranchWeight],
         nearest: &[Vec<Neighbor>],
+        own: Option<&(&RepetitionTerm, Vec<Vec<f32>>)>,
         normalcy: Option<(NormalcyTerm, &[f32])>,
     ) -> Compared {
         let distances: Vec<Vec<f32>> =
             nearest.iter().map(|list| list.iter().map(|n| n.distance).collect()).collect();
-        let parts: Vec<BranchDistances<'_>> = branches
-            .iter()
-            .zip(&distances)
-            .map(|(b, distances)| BranchDistances {
-                branch: b.branch,
-                distances,
-                weight: b.weight,
-                spread: b.spread,
-            })
-            .collect();
+        let part = |b: &BranchWeight, distances, factor: f32, spread| BranchDistances {
+            branch: b.branch,
+            distances,
+            weight: b.weight * factor,
+            spread,
+        };
+        let to_bank = branches.iter().zip(&distances).map(|(b, d)| part(b, d.as_slice(), 1.0, b.spread));
+        let mut parts: Vec<BranchDistances<'_>> = to_bank.collect();
+        if let Some((term, own)) = own {
+            let within = branches.iter().zip(own).zip(&term.spreads);
+            parts.extend(within.map(|((b, d), spread)| part(b, d.as_slice(), term.weight, *spread)));
+        }
         let mut scores = fuse_line(&parts);
         if let Some((term, logits)) = normalcy {
             add_term(&mut scores, logits, term.weight, term.spread);
@@ -218,6 +238,15 @@ impl Comparison {
     fn origin(&self, neighbor: Neighbor) -> NearestNormal {
         let (scan, patch) = self.bank.origin(usize::try_from(neighbor.row).unwrap_or(usize::MAX));
         NearestNormal { scan: scan.into(), patch }
+    }
+}
+
+impl RepetitionTerm {
+    /// Every branch's distances within the scan.
+    #[must_use]
+    pub fn distances(&self, patches: &[u16], features: &[PatchFeatures]) -> Vec<Vec<f32>> {
+        let own = |part: &PatchFeatures| own_distances(part.rows.view(), patches, self.rank, self.margin);
+        features.iter().map(own).collect()
     }
 }
 

@@ -164,7 +164,10 @@ impl Detector {
         }
         let features = self.describe(&prepared, &grid, laps).map_err(|e| not_described(&e))?;
         let logits = self.logits(&prepared, &grid, laps).map_err(|e| not_described(&e))?;
-        let compared = self.comparison.compare(&features, logits.as_deref()).map_err(|e| not_compared(&e))?;
+        let compared = self
+            .comparison
+            .compare(grid.patches(), &features, logits.as_deref())
+            .map_err(|e| not_compared(&e))?;
         laps.lap("bank");
         if !compared.image_score.is_finite() {
             return Err(Reason {

@@ -60,6 +60,30 @@ pub struct NormalcyTerm {
     pub spread: f32,
 }
 
+/// The scan itself as reference in the late fusion of mode `line`: every branch's
+/// [`own_distances`](crate::score::own_distances), weighted as its distances to the bank are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RepetitionTerm {
+    /// Its weight against the distances to the bank; 0 leaves it out. The default and the evidence for it:
+    /// `export/studies/results/gain.md`.
+    pub weight: f32,
+    /// Which nearest patch of the scan counts, from 1.
+    pub rank: usize,
+    /// Patches at most so many cells away are the same place.
+    pub margin: usize,
+    /// A branch each: spread of `distance - median of the scan` over held-out normal patches.
+    pub spreads: Vec<f32>,
+}
+
+impl RepetitionTerm {
+    /// The default, before spreads are measured.
+    #[must_use]
+    pub fn of(branch_count: usize) -> Self {
+        Self { weight: 2.0, rank: 1, margin: 1, spreads: vec![1.0; branch_count] }
+    }
+}
+
 /// How patch scores come about.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -71,6 +95,9 @@ pub enum Scoring {
         /// The normalcy classifier as one more term; most bundles have none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         normalcy: Option<NormalcyTerm>,
+        /// The scan itself as reference; older bundles have none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        repetition: Option<RepetitionTerm>,
     },
     /// Distance of the concatenation, joined with the normalcy classifier.
     Joint {
@@ -106,7 +133,11 @@ impl ModeParams {
         let (preprocess, stages, scoring) = match mode {
             Mode::Line => {
                 let unit = |branch: &Branch| BranchWeight { branch: *branch, weight: 1.0, spread: 1.0 };
-                let late = Scoring::Late { branches: branches.iter().map(unit).collect(), normalcy: None };
+                let late = Scoring::Late {
+                    branches: branches.iter().map(unit).collect(),
+                    normalcy: None,
+                    repetition: Some(RepetitionTerm::of(branches.len())),
+                };
                 (PreprocessParams::line(), RgbStages::Stride8, late)
             }
             Mode::Paper => {
@@ -145,10 +176,11 @@ mod tests {
     fn settings_without_a_normalcy_term_read_and_write_as_before() {
         let text = r#"{"late":{"branches":[{"branch":"fpfh","weight":1.0,"spread":2.0}]}}"#;
         let read: Scoring = serde_json::from_str(text).expect("an older bundle's settings");
-        assert!(matches!(&read, Scoring::Late { normalcy: None, .. }));
+        assert!(matches!(&read, Scoring::Late { normalcy: None, repetition: None, .. }));
         assert_eq!(serde_json::to_string(&read).expect("plain data"), text);
         let term = NormalcyTerm { weight: 0.5, spread: 3.0 };
-        let with = Scoring::Late { branches: Vec::new(), normalcy: Some(term) };
+        let repetition = Some(RepetitionTerm { spreads: vec![0.25], ..RepetitionTerm::of(1) });
+        let with = Scoring::Late { branches: Vec::new(), normalcy: Some(term), repetition };
         let text = serde_json::to_string(&with).expect("plain data");
         assert_eq!(serde_json::from_str::<Scoring>(&text).expect("its own text"), with);
     }

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::BranchShare;
 use crate::features::Branch;
 
-/// One branch's distances of the object's patches to their nearest normal patches.
+/// One branch's distances of the object's patches to their nearest normal patches: those of the bank, or
+/// those of the scan itself ([`own_distances`](super::own_distances)).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BranchDistances<'a> {
     /// Which branch.
@@ -70,7 +71,7 @@ fn ratio(weight: f32, spread: f32) -> f32 {
 }
 
 /// What each branch contributed to one patch's [`LineScores::sub`]: its share of the
-/// positive terms. All 0 when no branch finds the patch unusual.
+/// positive terms, those of its parts together. All 0 when no branch finds the patch unusual.
 ///
 /// # Panics
 /// When a branch has no such patch.
@@ -81,7 +82,15 @@ pub fn branch_shares(parts: &[BranchDistances<'_>], patch_index: usize) -> Vec<B
         (above * ratio(part.weight, part.spread)).max(0.0)
     };
     let total: f32 = parts.iter().map(term).sum();
-    parts.iter().map(|part| BranchShare { branch: part.branch, share: ratio(term(part), total) }).collect()
+    let mut shares: Vec<BranchShare> = Vec::new();
+    for part in parts {
+        let share = ratio(term(part), total);
+        match shares.iter_mut().find(|known| known.branch == part.branch) {
+            Some(known) => known.share += share,
+            None => shares.push(BranchShare { branch: part.branch, share }),
+        }
+    }
+    shares
 }
 
 /// Index of the highest score, the first of equals; none without scores.
@@ -228,6 +237,13 @@ mod tests {
         let shares = branch_shares(&parts, 3);
         assert_eq!(shares[0], BranchShare { branch: Branch::Rgb, share: 0.75 });
         assert_eq!(shares[1].share, 0.25);
+        let own = [0.0, 0.0, 0.0, 4.0];
+        let shares = branch_shares(&[parts[0], parts[1], part(Branch::Rgb, &own, 1.0, 1.0)], 3);
+        assert_eq!(
+            (shares.len(), shares[0].share, shares[1].share),
+            (2, 0.875, 0.125),
+            "3 and 4 of 8; 1 of 8"
+        );
         assert!(branch_shares(&parts, 0).iter().all(|s| s.share == 0.0));
     }
 

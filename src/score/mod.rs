@@ -8,6 +8,7 @@
 mod fuse;
 mod map;
 mod regions;
+mod repetition;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,7 @@ pub use fuse::{BranchDistances, JointStats, LineScores, add_term, branch_shares,
 pub use fuse::{image_score, image_score_paper, worst_patch};
 pub use map::{SIGMA_PX, anomaly_map, lift, lifted_map, scan_map, scan_mask};
 pub use regions::{map_median, region_threshold, regions};
+pub use repetition::own_distances;
 
 /// How much a branch contributed to the worst patch's score, 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use zal::bank::file::{RowDtype, write};
 use zal::contract::{GraphContract, NORMALCY, POINTNET, RGB};
-use zal::detector::params::{NormalcyTerm, Scoring};
+use zal::detector::params::{NormalcyTerm, RepetitionTerm, Scoring};
 use zal::detector::{Mode, ModeParams};
 use zal::engine::{self, Engine};
 use zal::features::Branch;
@@ -53,6 +53,10 @@ pub struct Args {
     /// Weight of the normalcy classifier: lambda of mode `paper`, a term of the sum in mode `line`; 0 leaves it out
     #[arg(long, value_name = "W", requires = "normalcy", value_parser = parse_positive)]
     pub(super) normalcy_weight: Option<f32>,
+    /// Weight of the scan itself as reference, against that of the bank: mode `line` adds each patch's distance to
+    /// the nearest other patch of its own scan; 0 leaves it out
+    #[arg(long, value_name = "W", default_value_t = 2.0, value_parser = parse_positive)]
+    pub(super) repetition_weight: f32,
     /// Store the rows in half precision
     #[arg(long)]
     pub(super) f16: bool,
@@ -124,7 +128,10 @@ fn settings(args: &Args) -> ModeParams {
     let weight = args.normalcy_weight.filter(|_| args.normalcy.is_some());
     match &mut params.scoring {
         Scoring::Joint { lambda, .. } => *lambda = weight.unwrap_or(DEFAULT_LAMBDA),
-        Scoring::Late { normalcy, .. } => {
+        Scoring::Late { normalcy, repetition, .. } => {
+            let term =
+                RepetitionTerm { weight: args.repetition_weight, ..RepetitionTerm::of(branches.len()) };
+            *repetition = (args.repetition_weight > 0.0).then_some(term);
             *normalcy = weight.filter(|w| w.abs() > 0.0).map(|weight| NormalcyTerm { weight, spread: 1.0 });
         }
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use zal::detector::Mode;
+use zal::detector::params::RepetitionTerm;
 
 use super::{backbone, bank, pack, train};
 use crate::bank_build::normal_scans;
@@ -142,6 +143,7 @@ fn make_bank(args: &Args, work: &Path, rgb: &Path, mode: Mode) -> anyhow::Result
         rows_max: args.rows_max,
         weights: Vec::new(),
         normalcy_weight: None,
+        repetition_weight: RepetitionTerm::of(0).weight,
         f16: true,
         out: out.clone(),
     })?;

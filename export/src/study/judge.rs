@@ -107,7 +107,11 @@ fn judge_scan(
     let (score, map) = match seen {
         None => (None, mask.with(vec![0.0; mask.values.len()], vec![false; mask.values.len()])),
         Some(seen) => {
-            let compared = comparison.compare(&seen.described.features, seen.described.logits.as_deref())?;
+            let compared = comparison.compare(
+                seen.grid.patches(),
+                &seen.described.features,
+                seen.described.logits.as_deref(),
+            )?;
             let score = compared.image_score;
             ensure!(score.is_finite(), "{}: the image score is {score}, expected a finite one", file.name);
             let (cloud, window) = (seen.frame.mask_cloud(), seen.frame.window);

@@ -24,6 +24,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 use zal::detector::Mode;
+use zal::detector::params::RepetitionTerm;
 use zal::features::Branch;
 
 /// A plan, as written.
@@ -76,6 +77,9 @@ pub struct Arm {
     /// Weight of the normalcy classifier in mode `line`.
     #[serde(default)]
     pub line_normalcy: f32,
+    /// The scan itself as reference, in mode `line`.
+    #[serde(default)]
+    pub repetition: Option<Repetition>,
     /// Step of the classifier's perturbation instead of the trained one; 0 leaves it out.
     #[serde(default)]
     pub epsilon: Option<f32>,
@@ -88,6 +92,26 @@ pub struct Arm {
     /// Training settings of this arm, over the plan's.
     #[serde(default)]
     pub train: serde_json::Map<String, Value>,
+}
+
+/// How the scan itself is a reference.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Repetition {
+    /// Its weight against the distances to the bank.
+    pub weight: f32,
+    /// Which nearest patch counts, from 1.
+    pub rank: usize,
+    /// Cells around a patch that are the same place.
+    pub margin: usize,
+}
+
+impl Repetition {
+    /// The term of the late fusion, before a bank has measured its spreads.
+    pub(super) fn term(self, branch_count: usize) -> RepetitionTerm {
+        let Self { weight, rank, margin } = self;
+        RepetitionTerm { weight, rank, margin, spreads: vec![1.0; branch_count] }
+    }
 }
 
 const fn default_fraction() -> f32 {
@@ -178,7 +202,12 @@ impl Plan {
 impl Arm {
     fn check(&self) -> Result<()> {
         super::table::check_name(&self.name)?;
-        let numbers = self.weights.values().chain(&self.lambda).chain(&self.epsilon);
+        let numbers = self
+            .weights
+            .values()
+            .chain(self.repetition.iter().map(|own| &own.weight))
+            .chain(&self.lambda)
+            .chain(&self.epsilon);
         if let Some(bad) = numbers.chain([&self.line_normalcy]).find(|number| !number.is_finite()) {
             bail!("found {bad}, expected a finite number");
         }

@@ -163,7 +163,8 @@ pub fn mode_params(arm: &Arm, mode: Mode, with_rgb: bool) -> ModeParams {
     let weights: Vec<(Branch, f32)> = arm.weights.iter().map(|(b, w)| (*b, *w)).collect();
     let mut params = mode_settings(mode, &branches, &weights);
     match &mut params.scoring {
-        Scoring::Late { normalcy, .. } => {
+        Scoring::Late { normalcy, repetition, .. } => {
+            *repetition = arm.repetition.map(|own| own.term(branches.len()));
             let term = NormalcyTerm { weight: arm.line_normalcy, spread: 1.0 };
             *normalcy = (arm.line_normalcy.abs() > 0.0).then_some(term);
         }
