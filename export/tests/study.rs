@@ -238,7 +238,7 @@ fn detector(mode: Mode, root: &Path) -> Detector {
         overrides: serde_json::Value::Null,
     };
     let files = graphs(&request).expect("random weights");
-    let mut params = mode_settings(mode, &[Branch::Fpfh, Branch::Point], &[]);
+    let mut params = mode_settings(mode, &[Branch::Fpfh, Branch::Point], &[(Branch::Point, 1.0)]);
     if let Scoring::Late { normalcy, .. } = &mut params.scoring {
         *normalcy = Some(NormalcyTerm { weight: 0.5, spread: 1.0 });
     }

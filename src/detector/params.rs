@@ -132,7 +132,10 @@ impl ModeParams {
         let branches = vec![Branch::Rgb, Branch::Fpfh, Branch::Point];
         let (preprocess, stages, scoring) = match mode {
             Mode::Line => {
-                let unit = |branch: &Branch| BranchWeight { branch: *branch, weight: 1.0, spread: 1.0 };
+                // Beside the repetition the learned descriptor counts half (export/studies/results/gain.md).
+                let weight = |branch: &Branch| if *branch == Branch::Point { 0.5 } else { 1.0 };
+                let unit =
+                    |branch: &Branch| BranchWeight { branch: *branch, weight: weight(branch), spread: 1.0 };
                 let late = Scoring::Late {
                     branches: branches.iter().map(unit).collect(),
                     normalcy: None,

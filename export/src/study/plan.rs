@@ -68,7 +68,7 @@ pub struct Arm {
     /// Whether the point branch (`E_theta`) is in.
     #[serde(default = "default_true")]
     pub point: bool,
-    /// Weights of the branches in mode `line`; 1 where none is given.
+    /// Weights of the branches in mode `line`; 1 where none is given, whatever the default of a bundle is.
     #[serde(default)]
     pub weights: BTreeMap<Branch, f32>,
     /// Weight of the normalcy classifier (`C_w`) in mode `paper`; the mode's own when absent.

@@ -160,7 +160,8 @@ fn engine_name(engine: &EngineOptions) -> &'static str {
 pub fn mode_params(arm: &Arm, mode: Mode, with_rgb: bool) -> ModeParams {
     let present = [(Branch::Rgb, with_rgb), (Branch::Fpfh, true), (Branch::Point, arm.point)];
     let branches: Vec<Branch> = present.iter().filter(|(_, in_it)| *in_it).map(|(b, _)| *b).collect();
-    let weights: Vec<(Branch, f32)> = arm.weights.iter().map(|(b, w)| (*b, *w)).collect();
+    let weight = |branch: &Branch| arm.weights.get(branch).copied().unwrap_or(1.0);
+    let weights: Vec<(Branch, f32)> = branches.iter().map(|b| (*b, weight(b))).collect();
     let mut params = mode_settings(mode, &branches, &weights);
     match &mut params.scoring {
         Scoring::Late { normalcy, repetition, .. } => {

@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_ten_thousandth_of_the_values_is_left_out_at_either_end() {
-        let mut values: Vec<f32> = (0_u32..20_000).map(|i| ((i * 7) % 20_000) as f32).collect();
+        let mut values: Vec<f32> = (0_u16..20_000).map(|i| f32::from((i % 2_857) * 7)).collect();
         values[5] = 1e9;
         values[6] = 2e9;
         values[7] = -3e9;
