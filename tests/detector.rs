@@ -143,6 +143,18 @@ fn line_mode_scores_the_highest_distance_above_the_median() {
     assert_eq!(detection.evaluation, Evaluation::Undefined, "nobody set a threshold");
 }
 
+/// Every map score moved by `weight` times the z-score of its value.
+fn the_term_is_added(with: &[f32], without: &[f32], weight: f64, values: &[f32]) {
+    let count = f64::from(u32::try_from(values.len()).expect("small"));
+    let mean = values.iter().map(|v| f64::from(*v)).sum::<f64>() / count;
+    let sd = (values.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>() / count).sqrt();
+    assert_eq!((with.len(), without.len()), (values.len(), values.len()));
+    for ((with, without), value) in with.iter().zip(without).zip(values) {
+        let expected = f64::from(*without) + weight * (f64::from(*value) - mean) / sd;
+        assert!((f64::from(*with) - expected).abs() < 1e-3, "found {with}, expected {expected}");
+    }
+}
+
 #[test]
 fn a_normalcy_term_of_mode_line_adds_the_logits_in_its_own_spread() {
     let mut params = params(Mode::Line);
@@ -158,13 +170,7 @@ fn a_normalcy_term_of_mode_line_adds_the_logits_in_its_own_spread() {
         comparison.compare(grid.patches(), &features, logits).expect("the descriptors fit")
     };
     let (without, with) = (compared(0.0, None), compared(2.0, Some(&logits)));
-    let count = f64::from(u32::try_from(logits.len()).expect("small"));
-    let mean = logits.iter().map(|l| f64::from(*l)).sum::<f64>() / count;
-    let sd = (logits.iter().map(|l| (f64::from(*l) - mean).powi(2)).sum::<f64>() / count).sqrt();
-    for ((with, without), logit) in with.map_scores.iter().zip(&without.map_scores).zip(&logits) {
-        let expected = f64::from(*without) + 2.0 * (f64::from(*logit) - mean) / sd;
-        assert!((f64::from(*with) - expected).abs() < 1e-3, "found {with}, expected {expected}");
-    }
+    the_term_is_added(&with.map_scores, &without.map_scores, 2.0, &logits);
     assert!(with.image_score > without.image_score, "the highest logits stand far above their median");
 }
 
@@ -183,13 +189,7 @@ fn a_repetition_term_of_mode_line_adds_the_distances_within_the_scan() {
     let term = |weight: f32| RepetitionTerm { weight, rank: 2, margin: 3, spreads: vec![4.0] };
     let (without, with) = (compared(None), compared(Some(term(1.5))));
     assert_eq!(compared(Some(term(0.0))), without);
-    let count = f64::from(u32::try_from(own.len()).expect("small"));
-    let mean = own.iter().map(|d| f64::from(*d)).sum::<f64>() / count;
-    let sd = (own.iter().map(|d| (f64::from(*d) - mean).powi(2)).sum::<f64>() / count).sqrt();
-    for ((with, without), own) in with.map_scores.iter().zip(&without.map_scores).zip(&own) {
-        let expected = f64::from(*without) + 1.5 * (f64::from(*own) - mean) / sd;
-        assert!((f64::from(*with) - expected).abs() < 1e-3, "found {with}, expected {expected}");
-    }
+    the_term_is_added(&with.map_scores, &without.map_scores, 1.5, &own);
     let unfit = RepetitionTerm { spreads: Vec::new(), ..term(1.0) };
     let Scoring::Late { repetition, .. } = &mut params.scoring else { panic!("mode line is late") };
     *repetition = Some(unfit);

@@ -77,10 +77,13 @@ pub struct RepetitionTerm {
 }
 
 impl RepetitionTerm {
+    /// The default weight.
+    pub const WEIGHT: f32 = 2.0;
+
     /// The default, before spreads are measured.
     #[must_use]
     pub fn of(branch_count: usize) -> Self {
-        Self { weight: 2.0, rank: 1, margin: 1, spreads: vec![1.0; branch_count] }
+        Self { weight: Self::WEIGHT, rank: 1, margin: 1, spreads: vec![1.0; branch_count] }
     }
 }
 

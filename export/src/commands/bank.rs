@@ -55,7 +55,7 @@ pub struct Args {
     pub(super) normalcy_weight: Option<f32>,
     /// Weight of the scan itself as reference, against that of the bank: mode `line` adds each patch's distance to
     /// the nearest other patch of its own scan; 0 leaves it out
-    #[arg(long, value_name = "W", default_value_t = 2.0, value_parser = parse_positive)]
+    #[arg(long, value_name = "W", default_value_t = RepetitionTerm::WEIGHT, value_parser = parse_positive)]
     pub(super) repetition_weight: f32,
     /// Store the rows in half precision
     #[arg(long)]

@@ -143,7 +143,7 @@ fn make_bank(args: &Args, work: &Path, rgb: &Path, mode: Mode) -> anyhow::Result
         rows_max: args.rows_max,
         weights: Vec::new(),
         normalcy_weight: None,
-        repetition_weight: RepetitionTerm::of(0).weight,
+        repetition_weight: RepetitionTerm::WEIGHT,
         f16: true,
         out: out.clone(),
     })?;
