@@ -129,7 +129,7 @@ impl Payload {
         let origin =
             provenance::of_graph(&bytes).with_context(|| format!("{} is not ONNX", path.display()))?;
         self.provenance.weights.insert(name.into(), origin.weights);
-        self.provenance.commands.extend(origin.command);
+        origin.command.into_iter().for_each(|command| self.made_by(command));
         self.push(name, role, bytes);
         Ok(())
     }
@@ -139,7 +139,7 @@ impl Payload {
         let record: BankRecord = serde_json::from_slice(&read(&record_path)?)
             .with_context(|| format!("{} is not the record of a bank", record_path.display()))?;
         let name = format!("{}.bank", record.mode.name());
-        self.provenance.commands.push(record.command);
+        self.made_by(record.command);
         self.provenance.data.insert(name.clone(), record.data);
         self.push(&name, FileRole::Bank, read(path)?);
         Ok(ModeSection { mode: record.mode, bank: name, params: record.params })
@@ -177,8 +177,15 @@ impl Payload {
         Ok(scans)
     }
 
+    /// One command makes several files: it stands once.
+    fn made_by(&mut self, command: String) {
+        if !self.provenance.commands.contains(&command) {
+            self.provenance.commands.push(command);
+        }
+    }
+
     fn command(&mut self, args: impl Iterator<Item = String>) {
-        self.provenance.commands.push(provenance::command_line(args));
+        self.made_by(provenance::command_line(args));
         let versions = [("zal-export", env!("CARGO_PKG_VERSION")), ("burn", BURN_VERSION)];
         self.provenance.versions =
             versions.map(|(name, version)| (name.to_owned(), version.to_owned())).into_iter().collect();
