@@ -1,18 +1,21 @@
 //! One group of cells: a bank from the training classes, every test scan of all other classes against
 //! it, and the figures of each class.
 
-use anyhow::{Context, Result, ensure};
-use zal::detector::{Comparison, ModeParams, PATCHES_MIN};
-use zal::metrics::{Domain, FPR_LIMIT, MaskedMap, PixelPool, auroc, auroc_interval, peak_on_defect};
-use zal::scan::png;
-use zal::score::{lifted_map, scan_map, scan_mask};
+use anyhow::{Context, Result};
+use ndarray::ArrayView2;
+use zal::detector::Comparison;
 
 use super::data_set::{Class, DataSet, ScanFile};
-use super::describe::{Seen, Worker};
+use super::describe::Worker;
+use super::figures::figures;
 use super::recipe::Recipe;
-use super::table::{ClassFigures, Figure};
-use super::{Bench, cache, read_file, workers};
-use crate::bank_build::{BuildParams, DescribedScan, assemble};
+use super::table::ClassFigures;
+use super::verdict::{Judge, judge_scan};
+use super::{Bench, cache, workers};
+use crate::bank_build::{BuildParams, DescribedScan, assemble_with, coreset};
+
+/// Changes with what the figures are and how they come about.
+const FIGURES: &str = "figures/2";
 
 /// What is judged.
 pub struct Group<'a> {
@@ -26,22 +29,13 @@ pub struct Group<'a> {
     pub build: BuildParams,
 }
 
-/// What is kept of a judged test scan.
-struct Judged {
-    defective: bool,
-    /// None when the scan cannot be judged.
-    score: Option<f32>,
-    peak_on_defect: Option<bool>,
-    pixels: PixelPool,
-}
-
 impl Group<'_> {
     /// Hash of all that the figures depend on.
     pub fn key(&self, bench: &Bench<'_>) -> String {
         let size = format!("{} {}", self.build.fraction, self.build.rows_max);
         let recipe = self.recipe.key(&bench.setup.engine);
         let bootstrap = format!("{:?}", bench.setup.bootstrap);
-        let mut parts = vec!["group", &size, &recipe, &bootstrap];
+        let mut parts = vec!["group", FIGURES, &size, &recipe, &bootstrap];
         for scan in self.training_scans() {
             parts.extend([scan.name.as_str(), &scan.key]);
         }
@@ -53,16 +47,24 @@ impl Group<'_> {
 
     /// Fills the bank and judges every class.
     pub fn judge(&self, bench: &Bench<'_>) -> Result<Vec<ClassFigures>> {
-        let (comparison, params) = self.bank(bench)?;
-        let judge = |class: &Class| self.class(class, bench, &comparison, &params);
-        self.set.others(self.training).map(judge).collect()
+        let judge = self.judge_of(bench)?;
+        self.set.others(self.training).map(|class| self.class(class, bench, &judge)).collect()
     }
 
     fn training_scans(&self) -> Vec<&ScanFile> {
         self.set.trained(self.training).flat_map(|class| &class.train).collect()
     }
 
-    fn bank(&self, bench: &Bench<'_>) -> Result<(Comparison, ModeParams)> {
+    /// What the test scans are compared with.
+    fn judge_of(&self, bench: &Bench<'_>) -> Result<Judge> {
+        let rules = &self.recipe.rules;
+        match rules.control {
+            Some(control) => Ok(Judge::Control(control, rules.seed)),
+            None => self.bank(bench),
+        }
+    }
+
+    fn bank(&self, bench: &Bench<'_>) -> Result<Judge> {
         let describe = |worker: &mut Worker<'_>, file: &&ScanFile| -> Result<(String, DescribedScan)> {
             let seen = worker.see(file)?;
             let seen =
@@ -72,119 +74,46 @@ impl Group<'_> {
         let make = || Worker::new(bench, self.recipe);
         let scans = workers::map(&self.training_scans(), bench.setup.jobs, make, describe)?;
         bench.times.measure("bank", || {
-            let (bank, params) = assemble(scans, self.recipe.params.clone(), self.build)?;
-            Ok((Comparison::new(&params, bank)?, params))
+            let rules = &self.recipe.rules;
+            let pick = |rows: ArrayView2<'_, f32>| self.picks(rows, bench);
+            let (bank, params) = assemble_with(scans, self.recipe.params.clone(), rules.fusion, &pick)?;
+            Ok(Judge::Bank { comparison: Comparison::new(&params, bank)?, params, map: rules.map })
         })
     }
 
+    /// The rows that the bank keeps: arms with the same branches keep the same ones.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "row numbers; a bank of 2^24 rows fits in no memory"
+    )]
+    fn picks(&self, rows: ArrayView2<'_, f32>, bench: &Bench<'_>) -> Result<Vec<usize>> {
+        let size = format!("{} {}", self.build.fraction, self.build.rows_max);
+        let recipe = self.recipe.bank_key(&bench.setup.engine);
+        let mut parts = vec!["picks", &size, &recipe];
+        parts.extend(self.training_scans().iter().map(|scan| scan.key.as_str()));
+        let key = cache::key(&parts);
+        if let Some((_, kept)) = bench.cache.get(&key) {
+            let picks: Vec<usize> = kept.iter().map(|row| *row as usize).collect();
+            if picks.iter().all(|row| *row < rows.nrows()) {
+                return Ok(picks);
+            }
+        }
+        let picks = coreset(rows, self.build);
+        let values: Vec<f32> = picks.iter().map(|row| *row as f32).collect();
+        bench.cache.put(&key, &[values.len()], &values)?;
+        Ok(picks)
+    }
+
     /// The figures of one class. Only its pixels' scores are in memory, 4 bytes each.
-    fn class(
-        &self,
-        class: &Class,
-        bench: &Bench<'_>,
-        comparison: &Comparison,
-        params: &ModeParams,
-    ) -> Result<ClassFigures> {
-        let judge = |worker: &mut Worker<'_>, file: &ScanFile| {
-            let seen = worker.see(file)?.filter(|seen| seen.grid.count() >= PATCHES_MIN);
-            bench.times.measure("judge", || judge_scan(file, seen.as_ref(), comparison, params))
+    fn class(&self, class: &Class, bench: &Bench<'_>, judge: &Judge) -> Result<ClassFigures> {
+        let one = |worker: &mut Worker<'_>, file: &ScanFile| {
+            let seen = worker.see(file)?;
+            bench.times.measure("judge", || Ok(judge_scan(file, seen.as_ref(), judge)?.summed_up(file)))
         };
         let make = || Worker::new(bench, self.recipe);
-        let judged = workers::map(&class.test, bench.setup.jobs, make, judge)?;
-        Ok(bench.times.measure("figures", || figures(&class.name, judged, bench)))
+        let judged = workers::map(&class.test, bench.setup.jobs, make, one)?;
+        Ok(bench.times.measure("figures", || figures(&class.name, judged, &bench.setup.bootstrap)).0)
     }
-}
-
-/// Scores a test scan as the detector does. One that the detector could not decide on has a map of
-/// zeros and no image score.
-fn judge_scan(
-    file: &ScanFile,
-    seen: Option<&Seen>,
-    comparison: &Comparison,
-    params: &ModeParams,
-) -> Result<Judged> {
-    let mask = read_mask(file)?;
-    let (score, map) = match seen {
-        None => (None, mask.with(vec![0.0; mask.values.len()], vec![false; mask.values.len()])),
-        Some(seen) => {
-            let compared = comparison.compare(
-                seen.grid.patches(),
-                &seen.described.features,
-                seen.described.logits.as_deref(),
-            )?;
-            let score = compared.image_score;
-            ensure!(score.is_finite(), "{}: the image score is {score}, expected a finite one", file.name);
-            let (cloud, window) = (seen.frame.mask_cloud(), seen.frame.window);
-            let map = lifted_map(&seen.grid, &compared.map_scores, params.map_sigma_px, &cloud, window);
-            let found = [window.scan_height * window.scan_width, window.scan_width];
-            ensure!(
-                found == [mask.values.len(), mask.width],
-                "{}: scan and mask differ in size: found {found:?} and {:?} pixels and columns",
-                file.name,
-                [mask.values.len(), mask.width]
-            );
-            (Some(score), mask.with(scan_map(&map), scan_mask(&seen.frame.object, &window)))
-        }
-    };
-    let mut pixels = PixelPool::default();
-    pixels.add(&map);
-    Ok(Judged { defective: file.defective, score, peak_on_defect: peak_on_defect(&map), pixels })
-}
-
-/// Ground truth of a test scan.
-struct Mask {
-    values: Vec<u8>,
-    width: usize,
-}
-
-impl Mask {
-    /// A map with this ground truth, and as its object what the preprocessing kept and what is
-    /// defective: a missing piece belongs to the part.
-    fn with(&self, scores: Vec<f32>, mut object: Vec<bool>) -> MaskedMap {
-        object.iter_mut().zip(&self.values).for_each(|(on, defect)| *on |= *defect > 0);
-        MaskedMap { scores, mask: self.values.clone(), width: self.width, object: Some(object) }
-    }
-}
-
-fn read_mask(file: &ScanFile) -> Result<Mask> {
-    let path = file.gt.as_ref().with_context(|| format!("{} has no mask", file.name))?;
-    let image = png::decode(&read_file(path)?).with_context(|| format!("{}", path.display()))?;
-    let values = image.pixels.iter().map(|rgb| rgb.iter().copied().fold(0, u8::max)).collect();
-    Ok(Mask { values, width: image.width })
-}
-
-fn figures(class: &str, judged: Vec<Judged>, bench: &Bench<'_>) -> ClassFigures {
-    let of = |defective: bool| judged.iter().filter(move |j| j.defective == defective);
-    let scores = |defective: bool| of(defective).filter_map(|j| j.score).collect::<Vec<f32>>();
-    let (good, defective) = (scores(false), scores(true));
-    let hits: Vec<bool> = judged.iter().filter_map(|j| j.peak_on_defect).collect();
-    let mut figures = ClassFigures {
-        test_class: class.to_owned(),
-        ok_scans: of(false).count(),
-        defective_scans: of(true).count(),
-        undecided_scans: judged.iter().filter(|j| j.score.is_none()).count(),
-        values: [None; Figure::ALL.len()],
-    };
-    let interval = auroc_interval(&good, &defective, &bench.setup.bootstrap);
-    figures.set(Figure::ImageAuroc, auroc(&good, &defective));
-    figures.set(Figure::ImageAurocLow, interval.map(|[low, _]| low));
-    figures.set(Figure::ImageAurocHigh, interval.map(|[_, high]| high));
-    figures.set(Figure::Hit1, share(&hits));
-    let mut pool = PixelPool::default();
-    judged.into_iter().for_each(|j| pool.append(j.pixels));
-    for (domain, published, exact) in [
-        (Domain::Object, Figure::AuproFg, Figure::AuproFgExact),
-        (Domain::Image, Figure::Aupro, Figure::AuproExact),
-    ] {
-        let ranked = pool.rank(domain, FPR_LIMIT);
-        figures.set(published, ranked.as_ref().map(|r| r.published()));
-        figures.set(exact, ranked.as_ref().map(|r| r.exact()));
-    }
-    figures
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a count of scans")]
-fn share(hits: &[bool]) -> Option<f64> {
-    let hit_count = hits.iter().filter(|hit| **hit).count();
-    (!hits.is_empty()).then(|| hit_count as f64 / hits.len() as f64)
 }

@@ -22,18 +22,23 @@
 //!
 //! Training itself is the caller's: see [`graphs::Trainer`].
 
+pub mod arm;
 pub mod cache;
+mod controls;
 pub mod data_set;
 mod describe;
+mod figures;
 mod frame;
 pub mod graphs;
 mod judge;
+pub mod methods;
 pub mod plan;
 mod recipe;
 pub mod summary;
 mod markdown;
 pub mod table;
 mod timing;
+mod verdict;
 mod workers;
 
 use std::fs;
@@ -149,7 +154,7 @@ impl Pass<'_> {
     /// Settings and graphs; trains when the arm needs a training that is not there yet.
     fn recipe(&self, mode: Mode, trainer: &Trainer<'_>, say: &dyn Fn(&str)) -> Result<Recipe> {
         let params = recipe::mode_params(self.arm, mode, self.bench.rgb.is_some());
-        let points = if !self.arm.point && !params.needs_normalcy() {
+        let points = if !recipe::needs_points(&params) {
             None
         } else if self.arm.untrained {
             Some(PointGraphs::untrained(self.seed)?)
@@ -166,7 +171,7 @@ impl Pass<'_> {
             };
             Some(PointGraphs::from_files(self.bench.trained.get_or_train(&request, &self.set.key, &train)?))
         };
-        Recipe::new(params, self.bench.rgb.clone(), points, self.arm.epsilon)
+        Recipe::new(params, self.bench.rgb.clone(), points, (self.arm, self.seed))
     }
 
     fn request(&self) -> TrainRequest {

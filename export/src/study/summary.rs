@@ -14,12 +14,17 @@ use zal::metrics::Bootstrap;
 use super::table::{Cell, Figure, Place};
 
 /// The figures that are averaged.
-pub const FIGURES: [Figure; 6] = [
+pub const FIGURES: [Figure; 11] = [
     Figure::AuproFg,
     Figure::Aupro,
     Figure::AuproFgExact,
     Figure::AuproExact,
     Figure::ImageAuroc,
+    Figure::ImageF1Max,
+    Figure::Conf,
+    Figure::Cf,
+    Figure::PixelAuroc,
+    Figure::PixelAurocFg,
     Figure::Hit1,
 ];
 
