@@ -14,6 +14,7 @@
 
 mod auroc;
 mod bootstrap;
+mod curve;
 mod f1;
 mod overlap;
 mod pool;
@@ -22,6 +23,7 @@ mod tests;
 
 pub use auroc::{auroc, auroc_interval};
 pub use bootstrap::{Bootstrap, Draws};
+pub use curve::roc;
 pub use f1::f1_max;
 pub use overlap::RankedPixels;
 pub use pool::{Domain, PixelPool};
