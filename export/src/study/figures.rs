@@ -2,6 +2,7 @@
 
 use zal::metrics::{Bootstrap, Domain, FPR_LIMIT, PixelPool, auroc, auroc_interval, f1_max};
 
+use super::kept::Details;
 use super::table::{ClassFigures, Figure};
 use super::verdict::Judged;
 
@@ -22,8 +23,13 @@ impl Scores {
     }
 }
 
-/// The figures of a class; the pixels are handed back, pooled.
-pub(super) fn figures(class: &str, judged: Vec<Judged>, settings: &Bootstrap) -> (ClassFigures, PixelPool) {
+/// The figures of a class; its curves are added to the details.
+pub(super) fn figures(
+    class: &str,
+    judged: Vec<Judged>,
+    settings: &Bootstrap,
+    details: &mut Details,
+) -> ClassFigures {
     let count = |defective: bool| judged.iter().filter(|j| j.defective == defective).count();
     let mut figures = ClassFigures {
         test_class: class.to_owned(),
@@ -32,7 +38,10 @@ pub(super) fn figures(class: &str, judged: Vec<Judged>, settings: &Bootstrap) ->
         undecided_scans: judged.iter().filter(|j| j.score.is_none()).count(),
         values: [None; Figure::ALL.len()],
     };
-    image_figures(&mut figures, &judged, settings);
+    let scores = Scores::of(&judged);
+    let hits: Vec<bool> = judged.iter().filter_map(|j| j.peak_on_defect).collect();
+    image_figures(&mut figures, &scores, settings);
+    figures.set(Figure::Hit1, share(&hits));
     let mut pool = PixelPool::default();
     judged.into_iter().for_each(|j| pool.append(j.pixels));
     for (domain, [published, exact, pixels]) in [
@@ -44,21 +53,20 @@ pub(super) fn figures(class: &str, judged: Vec<Judged>, settings: &Bootstrap) ->
         figures.set(exact, ranked.as_ref().map(|r| r.exact()));
         figures.set(pixels, pool.auroc(domain));
     }
-    (figures, pool)
+    details.push_curves(class, [&scores.good, &scores.defective], &pool);
+    figures
 }
 
-fn image_figures(figures: &mut ClassFigures, judged: &[Judged], settings: &Bootstrap) {
-    let Scores { good, defective, pairs: [with, without] } = Scores::of(judged);
-    let interval = auroc_interval(&good, &defective, settings);
-    let hits: Vec<bool> = judged.iter().filter_map(|j| j.peak_on_defect).collect();
+fn image_figures(figures: &mut ClassFigures, scores: &Scores, settings: &Bootstrap) {
+    let Scores { good, defective, pairs: [with, without] } = scores;
+    let interval = auroc_interval(good, defective, settings);
     for (figure, value) in [
-        (Figure::ImageAuroc, auroc(&good, &defective)),
+        (Figure::ImageAuroc, auroc(good, defective)),
         (Figure::ImageAurocLow, interval.map(|[low, _]| low)),
         (Figure::ImageAurocHigh, interval.map(|[_, high]| high)),
-        (Figure::ImageF1Max, f1_max(&good, &defective)),
-        (Figure::Conf, auroc(&good, &without)),
-        (Figure::Cf, auroc(&without, &with)),
-        (Figure::Hit1, share(&hits)),
+        (Figure::ImageF1Max, f1_max(good, defective)),
+        (Figure::Conf, auroc(good, without)),
+        (Figure::Cf, auroc(without, with)),
     ] {
         figures.set(figure, value);
     }

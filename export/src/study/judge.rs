@@ -8,6 +8,7 @@ use zal::detector::Comparison;
 use super::data_set::{Class, DataSet, ScanFile};
 use super::describe::Worker;
 use super::figures::figures;
+use super::kept::Details;
 use super::recipe::Recipe;
 use super::table::ClassFigures;
 use super::verdict::{Judge, judge_scan};
@@ -46,9 +47,13 @@ impl Group<'_> {
     }
 
     /// Fills the bank and judges every class.
-    pub fn judge(&self, bench: &Bench<'_>) -> Result<Vec<ClassFigures>> {
+    pub fn judge(&self, bench: &Bench<'_>) -> Result<(Vec<ClassFigures>, Details)> {
         let judge = self.judge_of(bench)?;
-        self.set.others(self.training).map(|class| self.class(class, bench, &judge)).collect()
+        let mut details = Details::default();
+        let mut one = |class: &Class| self.class(class, bench, &judge, &mut details);
+        let figures: Vec<ClassFigures> =
+            self.set.others(self.training).map(&mut one).collect::<Result<_>>()?;
+        Ok((figures, details))
     }
 
     fn training_scans(&self) -> Vec<&ScanFile> {
@@ -107,13 +112,22 @@ impl Group<'_> {
     }
 
     /// The figures of one class. Only its pixels' scores are in memory, 4 bytes each.
-    fn class(&self, class: &Class, bench: &Bench<'_>, judge: &Judge) -> Result<ClassFigures> {
+    fn class(
+        &self,
+        class: &Class,
+        bench: &Bench<'_>,
+        judge: &Judge,
+        details: &mut Details,
+    ) -> Result<ClassFigures> {
         let one = |worker: &mut Worker<'_>, file: &ScanFile| {
             let seen = worker.see(file)?;
             bench.times.measure("judge", || Ok(judge_scan(file, seen.as_ref(), judge)?.summed_up(file)))
         };
         let make = || Worker::new(bench, self.recipe);
         let judged = workers::map(&class.test, bench.setup.jobs, make, one)?;
-        Ok(bench.times.measure("figures", || figures(&class.name, judged, &bench.setup.bootstrap)).0)
+        Ok(bench.times.measure("figures", || {
+            details.push_scans(&class.name, &judged);
+            figures(&class.name, judged, &bench.setup.bootstrap, details)
+        }))
     }
 }

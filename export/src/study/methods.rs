@@ -16,11 +16,20 @@ pub struct Method {
 }
 
 /// All built-in methods.
-pub const METHODS: [Method; 11] = [
+pub const METHODS: [Method; 12] = [
     Method {
         name: "3dzal",
         description: "the paper's pipeline: rgb, FPFH and E_theta concatenated, joint score with C_w",
         keys: r#"modes = ["paper"]"#,
+    },
+    Method {
+        name: "without",
+        description: "3dzal without E_theta and C_w: rgb (when there is a backbone) and FPFH, blocks scaled",
+        keys: r#"
+            modes = ["paper"]
+            point = false
+            lambda = 0.0
+        "#,
     },
     Method {
         name: "btf",
@@ -169,7 +178,7 @@ mod tests {
         };
         plan.check().expect("a plan of all methods");
         let zero_shot = plan.arms.iter().filter(|arm| arm.is_zero_shot()).count();
-        assert_eq!((plan.arms.len(), zero_shot), (11, 8));
+        assert_eq!((plan.arms.len(), zero_shot), (12, 9));
     }
 
     #[test]
