@@ -180,6 +180,7 @@ pub fn coreset(rows: ArrayView2<'_, f32>, build: BuildParams) -> Vec<usize> {
 }
 
 /// As [`assemble`], with the blocks put side by side as asked and the bank's rows picked by the caller.
+/// Raw blocks hold no scan out: their distances are taken as they are.
 ///
 /// # Errors
 /// When there are fewer than three scans, or their descriptors do not make a bank.
@@ -193,7 +194,8 @@ pub fn assemble_with(
     let holdout_index = HOLDOUT_EVERY.min(scans.len()) - 1;
     let (mut kept, mut held_out, mut names) = (Vec::new(), Vec::new(), Vec::new());
     for (index, (name, scan)) in scans.into_iter().enumerate() {
-        if index % HOLDOUT_EVERY == holdout_index {
+        // Raw distances need no statistics, and so no scans for them.
+        if fusion == Fusion::Scaled && index % HOLDOUT_EVERY == holdout_index {
             held_out.push(scan);
         } else {
             names.push(name);
@@ -201,7 +203,6 @@ pub fn assemble_with(
         }
     }
     let bank = fill(&kept, names, &mut params, (fusion, pick))?;
-    // Raw distances stay what they are.
     if fusion == Fusion::Scaled {
         measure(&mut params, bank.clone(), &held_out)?;
     }
@@ -305,6 +306,17 @@ fn measure(params: &mut ModeParams, bank: MemoryBank, held_out: &[DescribedScan]
     let comparison = Comparison::new(params, bank)?;
     let distances: Vec<Vec<Vec<f32>>> =
         held_out.iter().map(|s| comparison.distances(&s.features)).collect::<Result<_, _>>()?;
+    measure_distances(params, &distances, held_out);
+    Ok(())
+}
+
+/// The settings' statistics from normal scans and their distances to what is normal: of each scan one list
+/// a branch (mode `line`), or one (mode `paper`).
+pub(crate) fn measure_distances(
+    params: &mut ModeParams,
+    distances: &[Vec<Vec<f32>>],
+    held_out: &[DescribedScan],
+) {
     match &mut params.scoring {
         Scoring::Late { branches, normalcy, repetition } => {
             for (index, branch) in branches.iter_mut().enumerate() {
@@ -332,7 +344,6 @@ fn measure(params: &mut ModeParams, bank: MemoryBank, held_out: &[DescribedScan]
             };
         }
     }
-    Ok(())
 }
 
 /// Spread of the values of all scans, each around its scan's median.

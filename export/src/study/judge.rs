@@ -3,13 +3,15 @@
 
 use anyhow::{Context, Result};
 use ndarray::ArrayView2;
-use zal::detector::Comparison;
+use zal::bank::MemoryBank;
+use zal::detector::{Comparison, ModeParams};
 
 use super::data_set::{Class, DataSet, ScanFile};
 use super::describe::Worker;
 use super::figures::figures;
 use super::kept::Details;
 use super::recipe::Recipe;
+use super::references::References;
 use super::table::ClassFigures;
 use super::verdict::{Judge, judge_scan};
 use super::{Bench, cache, workers};
@@ -30,6 +32,14 @@ pub struct Group<'a> {
     pub build: BuildParams,
 }
 
+/// What the test scans of all classes are compared with.
+enum Base {
+    /// The same for every class.
+    Same(Judge),
+    /// References of every class, and the bank when it is one of them.
+    ByClass(Option<(MemoryBank, ModeParams)>),
+}
+
 impl Group<'_> {
     /// Hash of all that the figures depend on.
     pub fn key(&self, bench: &Bench<'_>) -> String {
@@ -43,14 +53,24 @@ impl Group<'_> {
         for scan in self.set.others(self.training).flat_map(|class| &class.test) {
             parts.extend([scan.name.as_str(), &scan.key, &scan.gt_key]);
         }
+        let references = self.recipe.rules.reference.iter().flat_map(|_| self.set.others(self.training));
+        for scan in references.flat_map(|class| &class.train) {
+            parts.extend([scan.name.as_str(), &scan.key]);
+        }
         cache::key(&parts)
     }
 
     /// Fills the bank and judges every class.
     pub fn judge(&self, bench: &Bench<'_>) -> Result<(Vec<ClassFigures>, Details)> {
-        let judge = self.judge_of(bench)?;
+        let base = self.base(bench)?;
         let mut details = Details::default();
-        let mut one = |class: &Class| self.class(class, bench, &judge, &mut details);
+        let mut one = |class: &Class| match &base {
+            Base::Same(judge) => self.class(class, bench, judge, &mut details),
+            Base::ByClass(bank) => {
+                let references = References::of(class, self.recipe, bench, bank.clone())?;
+                self.class(class, bench, &Judge::References(Box::new(references)), &mut details)
+            }
+        };
         let figures: Vec<ClassFigures> =
             self.set.others(self.training).map(&mut one).collect::<Result<_>>()?;
         Ok((figures, details))
@@ -60,16 +80,22 @@ impl Group<'_> {
         self.set.trained(self.training).flat_map(|class| &class.train).collect()
     }
 
-    /// What the test scans are compared with.
-    fn judge_of(&self, bench: &Bench<'_>) -> Result<Judge> {
+    /// What the test scans of all classes are compared with.
+    fn base(&self, bench: &Bench<'_>) -> Result<Base> {
         let rules = &self.recipe.rules;
-        match rules.control {
-            Some(control) => Ok(Judge::Control(control, rules.seed)),
-            None => self.bank(bench),
+        match (rules.control, rules.reference) {
+            (Some(control), _) => Ok(Base::Same(Judge::Control(control, rules.seed))),
+            (None, None) => {
+                let (bank, params) = self.bank(bench)?;
+                let comparison = bench.times.measure("bank", || Comparison::new(&params, bank))?;
+                Ok(Base::Same(Judge::Bank { comparison, params, map: rules.map }))
+            }
+            (None, Some(reference)) if reference.bank => Ok(Base::ByClass(Some(self.bank(bench)?))),
+            (None, Some(_)) => Ok(Base::ByClass(None)),
         }
     }
 
-    fn bank(&self, bench: &Bench<'_>) -> Result<Judge> {
+    fn bank(&self, bench: &Bench<'_>) -> Result<(MemoryBank, ModeParams)> {
         let describe = |worker: &mut Worker<'_>, file: &&ScanFile| -> Result<(String, DescribedScan)> {
             let seen = worker.see(file)?;
             let seen =
@@ -79,10 +105,8 @@ impl Group<'_> {
         let make = || Worker::new(bench, self.recipe);
         let scans = workers::map(&self.training_scans(), bench.setup.jobs, make, describe)?;
         bench.times.measure("bank", || {
-            let rules = &self.recipe.rules;
             let pick = |rows: ArrayView2<'_, f32>| self.picks(rows, bench);
-            let (bank, params) = assemble_with(scans, self.recipe.params.clone(), rules.fusion, &pick)?;
-            Ok(Judge::Bank { comparison: Comparison::new(&params, bank)?, params, map: rules.map })
+            assemble_with(scans, self.recipe.params.clone(), self.recipe.rules.fusion, &pick)
         })
     }
 

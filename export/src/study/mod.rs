@@ -37,11 +37,13 @@ pub mod kept;
 pub mod methods;
 pub mod plan;
 mod recipe;
+mod references;
 pub mod summary;
 pub mod survey;
 mod markdown;
 pub mod table;
 pub mod timing;
+mod turned;
 mod verdict;
 pub mod workers;
 

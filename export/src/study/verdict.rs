@@ -19,6 +19,7 @@ use super::controls;
 use super::data_set::ScanFile;
 use super::describe::Seen;
 use super::read_file;
+use super::references::References;
 
 /// Patches around a defect's own that are erased with it.
 const ERASE_MARGIN: usize = 1;
@@ -34,8 +35,32 @@ pub(super) enum Judge {
         /// How the map is made.
         map: MapRule,
     },
+    /// Scans of the test class, and a bank beside them.
+    References(Box<References>),
     /// Nothing.
     Control(Control, u64),
+}
+
+impl Judge {
+    /// Scores of the patches of a scan of that name; none of a control.
+    fn compare(&self, name: &str, left: &Left) -> Result<Option<Compared>> {
+        let Left { patches, features, logits } = left;
+        let logits = logits.as_deref();
+        match self {
+            Self::Bank { comparison, .. } => Ok(Some(comparison.compare(patches, features, logits)?)),
+            Self::References(references) => references.compare(name, patches, features, logits).map(Some),
+            Self::Control(..) => Ok(None),
+        }
+    }
+
+    /// How the map is made: its rule and the sigma of its Gaussian.
+    fn map(&self) -> (MapRule, f32) {
+        match self {
+            Self::Bank { params, map, .. } => (*map, params.map_sigma_px),
+            Self::References(references) => (MapRule::Detector, references.params.map_sigma_px),
+            Self::Control(..) => (MapRule::Detector, 0.0),
+        }
+    }
 }
 
 /// A judged scan.
@@ -99,8 +124,8 @@ pub(super) fn judge_scan(file: &ScanFile, seen: Option<&Seen>, judge: &Judge) ->
         file.name
     );
     let verdict = match judge {
-        Judge::Bank { comparison, params, map } => by_bank(file, seen, &mask, (comparison, params, *map))?,
         Judge::Control(control, seed) => by_control(file, seen, &mask, (*control, *seed)),
+        _ => by_patches(file, seen, &mask, judge)?,
     };
     let scores = verdict.score.iter().chain(&verdict.score_erased);
     if let Some(bad) = scores.into_iter().find(|score| !score.is_finite()) {
@@ -121,28 +146,20 @@ fn undecided(code: &'static str, mask: &Mask) -> Verdict {
     }
 }
 
-fn by_bank(
-    file: &ScanFile,
-    seen: &Seen,
-    mask: &Mask,
-    (comparison, params, rule): (&Comparison, &ModeParams, MapRule),
-) -> Result<Verdict> {
-    let described = &seen.described;
-    let logits = described.logits.as_deref();
-    let compared = comparison.compare(seen.grid.patches(), &described.features, logits)?;
-    let erased = file.defective.then(|| seen.without(&erased_patches(mask, &seen.frame.window)));
-    let score_erased = match erased.filter(|left| left.patches.len() >= PATCHES_MIN) {
-        Some(left) => {
-            let compared = comparison.compare(&left.patches, &left.features, left.logits.as_deref())?;
-            Some(compared.image_score)
-        }
-        None => None,
+fn by_patches(file: &ScanFile, seen: &Seen, mask: &Mask, judge: &Judge) -> Result<Verdict> {
+    let nothing = vec![false; GRID_SIZE * GRID_SIZE];
+    let compare = |erased: &[bool]| -> Result<Option<Compared>> {
+        let left = seen.without(erased);
+        if left.patches.len() < PATCHES_MIN { Ok(None) } else { judge.compare(&file.name, &left) }
     };
-    let frame_map = map_on_frame(seen, &compared.map_scores, rule, params.map_sigma_px);
+    let compared = compare(&nothing)?.context("a scan with enough patches has scores")?;
+    let erased = file.defective.then(|| compare(&erased_patches(mask, &seen.frame.window)));
+    let (rule, sigma_px) = judge.map();
+    let frame_map = map_on_frame(seen, &compared.map_scores, rule, sigma_px);
     let object = scan_mask(&seen.frame.object, &seen.frame.window);
     Ok(Verdict {
         score: Some(compared.image_score),
-        score_erased,
+        score_erased: erased.transpose()?.flatten().map(|compared| compared.image_score),
         undecided: "",
         map: mask.with(scan_map(&frame_map), object),
         compared: Some(compared),
