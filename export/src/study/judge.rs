@@ -8,6 +8,7 @@ use zal::detector::{Comparison, ModeParams};
 
 use super::data_set::{Class, DataSet, ScanFile};
 use super::describe::Worker;
+use super::explain::Explained;
 use super::figures::figures;
 use super::kept::Details;
 use super::recipe::Recipe;
@@ -40,6 +41,17 @@ enum Base {
     ByClass(Option<(MemoryBank, ModeParams)>),
 }
 
+impl Base {
+    /// What the scans of a class are compared with.
+    fn judge_or<'a>(&'a self, of_class: Option<&'a Judge>) -> Result<&'a Judge> {
+        let of_all = match self {
+            Self::Same(judge) => Some(judge),
+            Self::ByClass(_) => None,
+        };
+        of_all.or(of_class).context("a class without anything to compare with")
+    }
+}
+
 impl Group<'_> {
     /// Hash of all that the figures depend on.
     pub fn key(&self, bench: &Bench<'_>) -> String {
@@ -64,16 +76,42 @@ impl Group<'_> {
     pub fn judge(&self, bench: &Bench<'_>) -> Result<(Vec<ClassFigures>, Details)> {
         let base = self.base(bench)?;
         let mut details = Details::default();
-        let mut one = |class: &Class| match &base {
-            Base::Same(judge) => self.class(class, bench, judge, &mut details),
-            Base::ByClass(bank) => {
-                let references = References::of(class, self.recipe, bench, bank.clone())?;
-                self.class(class, bench, &Judge::References(Box::new(references)), &mut details)
-            }
+        let mut one = |class: &Class| {
+            let of_class = self.of_class(class, &base, bench)?;
+            self.class(class, bench, base.judge_or(of_class.as_ref())?, &mut details)
         };
         let figures: Vec<ClassFigures> =
             self.set.others(self.training).map(&mut one).collect::<Result<_>>()?;
         Ok((figures, details))
+    }
+
+    /// Judges the named test scans again, those that there are, in their order.
+    pub fn judge_again(&self, bench: &Bench<'_>, names: &[String]) -> Result<Vec<Explained>> {
+        let base = self.base(bench)?;
+        let mut worker = Worker::new(bench, self.recipe);
+        let mut found = Vec::new();
+        for class in self.set.others(self.training) {
+            let named = class.test.iter().filter(|scan| names.contains(&scan.name));
+            let files: Vec<&ScanFile> = named.collect();
+            if files.is_empty() {
+                continue;
+            }
+            let of_class = self.of_class(class, &base, bench)?;
+            let judge = base.judge_or(of_class.as_ref())?;
+            for file in files {
+                let seen = worker.see(file)?;
+                found.push(judge_scan(file, seen.as_ref(), judge)?.explained(file));
+            }
+        }
+        found.sort_by_key(|one| names.iter().position(|name| *name == one.file.name));
+        Ok(found)
+    }
+
+    /// What the scans of one class alone are compared with.
+    fn of_class(&self, class: &Class, base: &Base, bench: &Bench<'_>) -> Result<Option<Judge>> {
+        let Base::ByClass(bank) = base else { return Ok(None) };
+        let references = References::of(class, self.recipe, bench, bank.clone())?;
+        Ok(Some(Judge::References(Box::new(references))))
     }
 
     fn training_scans(&self) -> Vec<&ScanFile> {

@@ -28,6 +28,7 @@ pub mod cache;
 mod controls;
 pub mod data_set;
 mod describe;
+pub mod explain;
 pub mod facts;
 mod figures;
 mod frame;

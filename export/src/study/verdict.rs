@@ -18,6 +18,7 @@ use super::arm::{Control, MapRule};
 use super::controls;
 use super::data_set::ScanFile;
 use super::describe::Seen;
+use super::explain::Explained;
 use super::read_file;
 use super::references::References;
 
@@ -91,6 +92,18 @@ pub(super) struct Judged {
 }
 
 impl Verdict {
+    /// Keeps all that pictures need.
+    pub(super) fn explained(self, file: &ScanFile) -> Explained {
+        Explained {
+            file: file.clone(),
+            score: self.score,
+            score_erased: self.score_erased,
+            scan_map: self.map,
+            frame_map: self.frame_map,
+            compared: self.compared,
+        }
+    }
+
     /// Keeps what the figures need.
     pub(super) fn summed_up(self, file: &ScanFile) -> Judged {
         let mut pixels = PixelPool::default();
