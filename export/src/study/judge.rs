@@ -38,7 +38,7 @@ enum Base {
     /// The same for every class.
     Same(Judge),
     /// References of every class, and the bank when it is one of them.
-    ByClass(Option<(MemoryBank, ModeParams)>),
+    ByClass(Option<Box<(MemoryBank, ModeParams)>>),
 }
 
 impl Base {
@@ -110,7 +110,7 @@ impl Group<'_> {
     /// What the scans of one class alone are compared with.
     fn of_class(&self, class: &Class, base: &Base, bench: &Bench<'_>) -> Result<Option<Judge>> {
         let Base::ByClass(bank) = base else { return Ok(None) };
-        let references = References::of(class, self.recipe, bench, bank.clone())?;
+        let references = References::of(class, self.recipe, bench, bank.as_deref().cloned())?;
         Ok(Some(Judge::References(Box::new(references))))
     }
 
@@ -125,10 +125,11 @@ impl Group<'_> {
             (Some(control), _) => Ok(Base::Same(Judge::Control(control, rules.seed))),
             (None, None) => {
                 let (bank, params) = self.bank(bench)?;
-                let comparison = bench.times.measure("bank", || Comparison::new(&params, bank))?;
-                Ok(Base::Same(Judge::Bank { comparison, params, map: rules.map }))
+                let index = || Comparison::new(&params, bank);
+                let comparison = Box::new(bench.times.measure("bank", index)?);
+                Ok(Base::Same(Judge::Bank { comparison, params: Box::new(params), map: rules.map }))
             }
-            (None, Some(reference)) if reference.bank => Ok(Base::ByClass(Some(self.bank(bench)?))),
+            (None, Some(reference)) if reference.bank => Ok(Base::ByClass(Some(Box::new(self.bank(bench)?)))),
             (None, Some(_)) => Ok(Base::ByClass(None)),
         }
     }

@@ -30,9 +30,9 @@ pub(super) enum Judge {
     /// A bank, as a detector does.
     Bank {
         /// The bank.
-        comparison: Comparison,
+        comparison: Box<Comparison>,
         /// Settings with the bank's statistics.
-        params: ModeParams,
+        params: Box<ModeParams>,
         /// How the map is made.
         map: MapRule,
     },
