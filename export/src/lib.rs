@@ -15,4 +15,5 @@ pub mod pseudo;
 pub mod attention;
 pub mod training;
 pub mod study;
+pub mod eval;
 pub mod commands;

@@ -32,6 +32,8 @@ enum Command {
     Bank(commands::bank::Args),
     /// Judge what training brings, after a plan
     Study(commands::study::Args),
+    /// Judge methods on classes that they never saw: every training class against every other class
+    Eval(Box<commands::eval::Args>),
     /// Pack and sign a bundle
     Pack(commands::pack::Args),
     /// Make a signing key
@@ -53,6 +55,10 @@ fn main() -> ExitCode {
             let trainer = commands::study_trainer::StudyTrainer::default();
             commands::study::run(&args, &|request| trainer.train(request))
         }
+        Command::Eval(args) => {
+            let trainer = commands::study_trainer::StudyTrainer::default();
+            commands::eval::run(&args, &|request| trainer.train(request))
+        }
         Command::Pack(args) => commands::pack::run(&args),
         Command::Key(args) => commands::key::run(&args),
         Command::Pseudo(args) => commands::pseudo::run(&args),
@@ -61,7 +67,10 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            match error.downcast_ref::<commands::eval::LeftOutError>() {
+                Some(_) => ExitCode::from(commands::eval::LEFT_OUT_STATUS),
+                None => ExitCode::FAILURE,
+            }
         }
     }
 }

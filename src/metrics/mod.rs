@@ -1,6 +1,7 @@
 //! How well maps and scores tell good from defective (METHOD section 8).
 //!
 //! - [`auroc`]: image scores; exact, ties count half; [`auroc_interval`] says how much of it is luck.
+//! - [`f1_max`]: the best F1 of any threshold on the image scores.
 //! - AUPRO: how much of each defect a map finds before it alarms on good pixels. Two rules, never to
 //!   be compared with each other: the published one (100 thresholds at equidistant ranks) and the
 //!   exact area. Two domains: all good pixels, or only those of the object ([`Domain::Object`],
@@ -13,6 +14,8 @@
 
 mod auroc;
 mod bootstrap;
+mod curve;
+mod f1;
 mod overlap;
 mod pool;
 #[cfg(test)]
@@ -20,6 +23,8 @@ mod tests;
 
 pub use auroc::{auroc, auroc_interval};
 pub use bootstrap::{Bootstrap, Draws};
+pub use curve::roc;
+pub use f1::f1_max;
 pub use overlap::RankedPixels;
 pub use pool::{Domain, PixelPool};
 

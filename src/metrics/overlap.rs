@@ -5,6 +5,7 @@
 //! curve is then one walk down both lists, for either rule.
 
 use super::as_f64;
+use super::curve::Thinned;
 use super::pool::DefectPixel;
 
 /// Thresholds of the published rule.
@@ -76,16 +77,30 @@ impl RankedPixels {
     #[must_use]
     pub fn exact(&self) -> f64 {
         let mut area = Area::new(self.limit);
-        let mut walk = Walk::default();
         area.start([0.0, 0.0]);
+        self.vertices(|point| area.reach(point));
+        area.total / self.limit
+    }
+
+    /// The curve of [`RankedPixels::exact`], `[false positive rate, mean overlap]` from `[0, 0]` to the
+    /// limit: the last point of each of `count` equal steps of the false positive rate.
+    #[must_use]
+    pub fn curve(&self, count: usize) -> Vec<[f64; 2]> {
+        let mut thinned = Thinned::new(self.limit, count);
+        self.vertices(|point| thinned.reach(point));
+        thinned.finish()
+    }
+
+    /// Visits the corners of the exact curve but the first, until the visitor has seen enough.
+    fn vertices(&self, mut visit: impl FnMut([f64; 2]) -> bool) {
+        let mut walk = Walk::default();
         while let Some(key) = self.next_key(&walk) {
             walk.defects_while(self, |k| k <= key);
             walk.ok_while(self, |k| k <= key);
-            if !area.reach([as_f64(walk.ok) / as_f64(self.ok_count), walk.overlap]) {
+            if !visit([as_f64(walk.ok) / as_f64(self.ok_count), walk.overlap]) {
                 break;
             }
         }
-        area.total / self.limit
     }
 
     /// The highest score that was not passed yet: good pixels and, at the same score or above it,

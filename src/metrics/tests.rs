@@ -187,6 +187,29 @@ fn both_rules_equal_the_slow_versions_in_both_domains() {
 }
 
 #[test]
+fn the_overlap_curve_is_the_slow_ones_and_few_points_long() {
+    for (seed, levels) in [(5, 4), (6, 5000)] {
+        let maps = made_up(seed, levels);
+        let mut pool = PixelPool::default();
+        maps.iter().for_each(|map| pool.add(map));
+        let (ok, regions) = slow_scores(&maps, Domain::Object);
+        let ranked = pool.rank(Domain::Object, 0.3).expect("there are regions");
+        let curve = ranked.curve(58);
+        assert!(curve.len() <= 60 && curve.windows(2).all(|p| p[0][0] <= p[1][0] && p[0][1] <= p[1][1]));
+        let corners: Vec<[f64; 2]> = (maps.iter().flat_map(|m| &m.scores))
+            .map(|t| [share(&ok, |s| s >= *t), mean_share(&regions, |s| s >= *t)])
+            .collect();
+        let on_curve =
+            |p: &[f64; 2]| corners.iter().any(|c| (c[0] - p[0]).abs() < 1e-12 && (c[1] - p[1]).abs() < 1e-9);
+        let inner = &curve[1..curve.len() - 1];
+        assert!(inner.iter().all(on_curve), "{curve:?}");
+        assert!((curve[curve.len() - 1][0] - 0.3).abs() < 1e-12);
+        let points: Vec<(f64, f64)> = curve.iter().map(|p| (p[0], p[1])).collect();
+        assert!((slow_area(&points, 0.3) - ranked.exact()).abs() < 0.02);
+    }
+}
+
+#[test]
 fn a_bare_object_mask_scores_over_all_pixels_but_not_on_the_object() {
     // The object covers 1/4 of the picture, the defect a hundredth of it.
     let object: Vec<bool> = (0..10_000).map(|i| i % 100 < 50 && i / 100 < 50).collect();

@@ -8,6 +8,7 @@ pub mod point_graphs;
 pub mod train;
 pub mod bank;
 pub mod study;
+pub mod eval;
 pub mod pack;
 pub mod make;
 pub mod key;
