@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Map, Value};
 
 use super::study::EngineArgs;
@@ -112,9 +112,9 @@ pub fn run(args: &Args, trainer: &Trainer<'_>) -> Result<()> {
     let count = if args.merge.is_empty() {
         eval::run(&options(args)?, trainer)?
     } else {
-        bail!("--merge: not there yet")
+        eval::merge(&args.merge, &args.out, &command_line(std::env::args()))?
     };
-    println!("{}", args.out.join("cells.csv").display());
+    println!("{}", args.out.join("tables.md").display());
     if count > 0 {
         return Err(LeftOutError { count, out: args.out.clone() }.into());
     }

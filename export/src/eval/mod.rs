@@ -13,18 +13,28 @@
 //! ```text
 //! OUT/run.json        what was asked, what was left out, hashes of the data
 //! OUT/cells.csv       one row a data set, seed, training, method, mode and test class
+//! OUT/tables.md, tables.csv    the paper's tables, with ours beside them
 //! OUT/summary.csv     means and paired differences with intervals
+//! OUT/confounds.csv   what tells good from defective scans by itself
 //! OUT/timing.txt      time and memory; OUT/command.txt: the command; no part of the result
 //! OUT/cache, trained, cells    what a run goes on from: see [`crate::study`]
 //! ```
 
+mod confounds;
+mod differences;
+mod grid;
+mod leakage;
 mod left_out;
+mod merge;
 pub mod methods;
 mod output;
 mod progress;
+mod published;
 mod record;
 mod request;
+mod row_tables;
 mod shards;
+mod tables;
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -43,6 +53,7 @@ use crate::study::survey::{Cost, Survey, Tools, survey};
 use crate::study::timing::{Times, peak_memory_mb, words};
 use crate::study::{Event, Outcome, Setup, Unit, Work, work_through};
 use left_out::{LeftOut, message, of_failure, of_flaws, relevant};
+pub use merge::merge;
 use progress::{GroupProgress, ScanProgress};
 use record::Record;
 use request::Request;
@@ -135,7 +146,12 @@ pub fn run(options: &Options, trainer: &Trainer<'_>) -> Result<usize> {
     let outcome = work(options, &plan, &mine, &sets, trainer)?;
     let roots: Vec<_> = sets.iter().map(|set| set.root.as_path()).collect();
     left_out.extend(outcome.failures.iter().map(|failure| of_failure(failure, &roots)));
-    let record = Record::new(request, options.shard, left_out);
+    let mut record = Record::new(request, options.shard);
+    record.left_out = left_out;
+    record.seen = leakage::seen(&plan, &sets, &outcome.cells, &outcome.pools);
+    let confounds = |survey| confounds::of_survey(survey, &record.request.tests, &Bootstrap::default());
+    record.confounds = surveys.iter().flat_map(confounds).collect();
+    record.sort();
     output::write(&options.out, &plan, &record, &outcome.cells)?;
     times.add(&outcome.times);
     write_timing(options, &times, start)?;

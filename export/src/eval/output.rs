@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use zal::metrics::Bootstrap;
 
 use super::record::Record;
+use super::{confounds, grid, tables};
 use crate::onnx::write_bytes;
 use crate::study::plan::Plan;
 use crate::study::summary;
@@ -35,5 +36,8 @@ pub fn write(out: &Path, plan: &Plan, record: &Record, cells: &[Cell]) -> Result
     let bootstrap = Bootstrap::default();
     let rows = summary::summarise(cells, &plan.arm_names(), plan.baseline(), &bootstrap);
     put("summary.csv", summary::csv(&rows))?;
+    put("tables.csv", grid::csv(plan, cells, &record.seen))?;
+    put("confounds.csv", confounds::csv(&record.confounds))?;
+    put("tables.md", tables::render(plan, record, cells))?;
     record.write(out)
 }

@@ -6,6 +6,8 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
+use super::confounds::Confound;
+use super::leakage::Seen;
 use super::left_out::LeftOut;
 use super::request::Request;
 use super::shards::Shard;
@@ -26,15 +28,43 @@ pub struct Record {
     pub shard: Option<Shard>,
     /// What was left out, in order.
     pub left_out: Vec<LeftOut>,
+    /// What every group has seen, in order.
+    pub seen: Vec<Seen>,
+    /// What tells good from defective scans by itself.
+    pub confounds: Vec<Confound>,
 }
 
 impl Record {
     /// The record of a run.
     #[must_use]
-    pub fn new(request: Request, shard: Option<Shard>, mut left_out: Vec<LeftOut>) -> Self {
-        left_out.sort();
-        left_out.dedup();
-        Self { format: FORMAT.to_owned(), request, shard, left_out }
+    pub fn new(request: Request, shard: Option<Shard>) -> Self {
+        let (left_out, seen, confounds) = (Vec::new(), Vec::new(), Vec::new());
+        Self { format: FORMAT.to_owned(), request, shard, left_out, seen, confounds }
+    }
+
+    /// The record of all shards together.
+    ///
+    /// # Panics
+    /// Without shards.
+    #[must_use]
+    pub fn merged(shards: impl Iterator<Item = Self>) -> Self {
+        let joined = shards.reduce(|mut all, shard| {
+            all.left_out.extend(shard.left_out);
+            all.seen.extend(shard.seen);
+            all
+        });
+        let mut record = joined.expect("there is at least one shard");
+        record.shard = None;
+        record.sort();
+        record
+    }
+
+    /// Puts the lists in their order, each entry once.
+    pub fn sort(&mut self) {
+        self.left_out.sort();
+        self.left_out.dedup();
+        self.seen.sort();
+        self.seen.dedup();
     }
 
     /// Writes the record into a folder.

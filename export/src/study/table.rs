@@ -212,6 +212,40 @@ pub fn read_figures(path: &Path) -> Result<Vec<ClassFigures>> {
     rows.with_context(|| format!("{} is damaged: delete it", path.display()))
 }
 
+/// Reads the text of [`cells_text`].
+///
+/// # Errors
+/// When the file is not such a text.
+pub fn read_cells(path: &Path) -> Result<Vec<Cell>> {
+    let text =
+        String::from_utf8(read_file(path)?).with_context(|| format!("{} is no text", path.display()))?;
+    let (head, rows) = text.split_once('\n').unwrap_or((&text, ""));
+    let expected = cells_text(&[])?;
+    ensure!(
+        head == expected.trim_end(),
+        "{}: found the columns `{head}`, expected `{}`",
+        path.display(),
+        expected.trim_end()
+    );
+    let cells: Result<Vec<Cell>> = rows.lines().map(parse_cell).collect();
+    cells.with_context(|| format!("{} is damaged", path.display()))
+}
+
+fn parse_cell(line: &str) -> Result<Cell> {
+    let fields: Vec<&str> = line.splitn(6, ',').collect();
+    let [data_set, seed, training, arm, mode, figures] = fields[..] else {
+        bail!("found the row `{line}`, expected more columns");
+    };
+    let place = Place {
+        data_set: data_set.to_owned(),
+        seed: seed.parse()?,
+        training: training.to_owned(),
+        arm: arm.to_owned(),
+        mode: mode.to_owned(),
+    };
+    Ok(Cell { place, figures: parse_figures(figures)? })
+}
+
 fn parse_figures(line: &str) -> Result<ClassFigures> {
     let fields: Vec<&str> = line.split(',').collect();
     let expected = 4 + Figure::ALL.len();
