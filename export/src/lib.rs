@@ -8,6 +8,7 @@ pub mod graphs;
 pub mod losses;
 pub mod networks;
 pub mod layout;
+pub mod stack;
 pub mod provenance;
 pub mod signing;
 pub mod bank_build;

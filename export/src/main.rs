@@ -32,6 +32,8 @@ enum Command {
     Bank(commands::bank::Args),
     /// Judge what training brings, after a plan
     Study(commands::study::Args),
+    /// AUPRO and pixel AUROC of anyone's maps, from .npy files
+    Aupro(commands::aupro::Args),
     /// Pack and sign a bundle
     Pack(commands::pack::Args),
     /// Make a signing key
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
             let trainer = commands::study_trainer::StudyTrainer::default();
             commands::study::run(&args, &|request| trainer.train(request))
         }
+        Command::Aupro(args) => commands::aupro::run(&args),
         Command::Pack(args) => commands::pack::run(&args),
         Command::Key(args) => commands::key::run(&args),
         Command::Pseudo(args) => commands::pseudo::run(&args),

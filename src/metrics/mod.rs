@@ -8,13 +8,15 @@
 //!   object's share of the picture.
 //! - [`peak_on_defect`]: whether the map's maximum lies on a defect ("hit1").
 //!
-//! Scores are pooled over the maps, and every list is sorted once: see [`PixelPool`]. Scores are
-//! finite; a NaN would rank beyond the infinity of its sign.
+//! Scores are pooled over the maps, and every list is sorted once: see [`PixelPool`]. Maps that can be read
+//! twice need not be kept: see [`DefectPixels`] and [`Tally`]. Scores are finite; a NaN would rank beyond the
+//! infinity of its sign.
 
 mod auroc;
 mod bootstrap;
 mod overlap;
 mod pool;
+mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +24,7 @@ pub use auroc::{auroc, auroc_interval};
 pub use bootstrap::{Bootstrap, Draws};
 pub use overlap::RankedPixels;
 pub use pool::{Domain, PixelPool};
+pub use tally::{DefectPixels, Tally};
 
 /// Integration limit of the published rule.
 pub const FPR_LIMIT: f64 = 0.3;

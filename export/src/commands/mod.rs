@@ -14,3 +14,4 @@ pub mod key;
 pub mod pseudo;
 pub mod attention;
 pub mod study_trainer;
+pub mod aupro;
