@@ -16,4 +16,5 @@ pub mod pseudo;
 pub mod attention;
 pub mod training;
 pub mod study;
+pub mod report;
 pub mod commands;

@@ -15,3 +15,4 @@ pub mod pseudo;
 pub mod attention;
 pub mod study_trainer;
 pub mod aupro;
+pub mod report;
