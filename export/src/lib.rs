@@ -17,4 +17,5 @@ pub mod attention;
 pub mod training;
 pub mod study;
 pub mod report;
+pub mod gate;
 pub mod commands;

@@ -34,6 +34,8 @@ enum Command {
     Study(commands::study::Args),
     /// AUPRO and pixel AUROC of anyone's maps, from .npy files
     Aupro(commands::aupro::Args),
+    /// Judge a bundle on scans of known truth
+    Gate(commands::gate::Args),
     /// One HTML page of a finished run
     Report(commands::report::Args),
     /// Pack and sign a bundle
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
             commands::study::run(&args, &|request| trainer.train(request))
         }
         Command::Aupro(args) => commands::aupro::run(&args),
+        Command::Gate(args) => commands::gate::run(&args),
         Command::Report(args) => commands::report::run(&args),
         Command::Pack(args) => commands::pack::run(&args),
         Command::Key(args) => commands::key::run(&args),

@@ -16,3 +16,4 @@ pub mod attention;
 pub mod study_trainer;
 pub mod aupro;
 pub mod report;
+pub mod gate;
