@@ -9,11 +9,12 @@
 //! - [`peak_on_defect`]: whether the map's maximum lies on a defect ("hit1").
 //!
 //! Scores are pooled over the maps, and every list is sorted once: see [`PixelPool`]. Maps that can be read
-//! twice need not be kept: see [`DefectPixels`] and [`Tally`]. Scores are finite; a NaN would rank beyond the
+//! twice need not be kept: see [`DefectPixels`], [`Tally`] and [`Counted`]. Scores are finite; a NaN would rank beyond the
 //! infinity of its sign.
 
 mod auroc;
 mod bootstrap;
+mod counted;
 mod overlap;
 mod pool;
 mod tally;
@@ -22,6 +23,7 @@ mod tests;
 
 pub use auroc::{auroc, auroc_interval};
 pub use bootstrap::{Bootstrap, Draws};
+pub use counted::Counted;
 pub use overlap::RankedPixels;
 pub use pool::{Domain, PixelPool};
 pub use tally::{DefectPixels, Tally};

@@ -9,13 +9,19 @@
 //!                                                         2i + 1: good pixels at d_i; 2u: below them all
 //! ```
 //!
-//! First [`DefectPixels`] collects what lies on defects, then [`Tally`] counts the good pixels. Memory: 8 bytes a
-//! defective pixel, then about 36 bytes a distinct score of them; nothing a good pixel, nothing a map.
+//! First [`DefectPixels`] collects what lies on defects, then [`Tally`] counts the good pixels, and [`Counted`] has the
+//! figures. Memory: 8 bytes a
+//! defective pixel, then about 50 bytes a distinct score of them; of the good pixels, the 2 million that are counted next.
 
-use super::overlap::{Area, published_area};
-use super::pool::{DefectPixel, Domain, descending_key, to_u32};
+use super::counted::Counted;
+use super::pool::{DefectPixel, descending_key, to_u32};
 use super::{MaskedMap, as_f64};
 use crate::preprocess::components::components;
+
+/// Stretches of the scale that good pixels are dealt out to.
+const STRETCHES: usize = 1024;
+/// Good pixels that are counted together: enough for each stretch to be worth fetching.
+const PENDING_MAX: usize = 1 << 21;
 
 /// The defective pixels of any number of maps.
 #[derive(Debug, Clone, Default)]
@@ -74,8 +80,9 @@ impl DefectPixels {
             }
         }
         let search = KeySearch::new(keys)?;
-        let counts = vec![[0; 2]; 2 * overlaps.len() + 1];
-        Some(Tally { search, overlaps, found_counts, counts })
+        let counts = [0; 2].map(|none| vec![none; 2 * overlaps.len() + 1]);
+        let counted = Counted { overlaps, found_counts, counts };
+        Some(Tally { search, counted, pending: Default::default(), stretches: Vec::new(), dealt: Vec::new() })
     }
 }
 
@@ -86,30 +93,38 @@ fn marked_rows(marked: &[bool], width: usize) -> Option<std::ops::Range<usize>> 
     Some(first / width * width..(last / width + 1) * width)
 }
 
-/// Good pixels counted by where their scores lie between those of the defective ones.
+/// Counts good pixels by where their scores lie between those of the defective ones.
 #[derive(Debug, Clone)]
 pub struct Tally {
     search: KeySearch,
-    /// Mean overlap of the regions with the pixels at or above each distinct score.
-    overlaps: Vec<f64>,
-    /// Defective pixels at or above each distinct score.
-    found_counts: Vec<usize>,
-    /// For each slot, good pixels of the object and of the background.
-    counts: Vec<[u32; 2]>,
+    counted: Counted,
+    /// Good pixels of the object and of the background that are not counted yet.
+    pending: [Vec<f32>; 2],
+    /// Scratch: where each of them is dealt out to.
+    stretches: Vec<u16>,
+    /// Scratch: the scores, dealt out.
+    dealt: Vec<f32>,
 }
 
 impl Tally {
-    /// Counts the good pixels of a map; without `object` all show the object.
+    /// Adds the good pixels of a map; without `object` all show the object.
     ///
     /// # Panics
     /// When scores, mask and object mask are not of one size, or the pixels of all maps exceed 2^32.
     pub fn add(&mut self, scores: &[f32], defective: &[bool], object: Option<&[bool]>) {
         assert_eq!(scores.len(), defective.len(), "a score for every pixel of the mask");
+        let good = scores.iter().zip(defective).enumerate().filter(|(_, (_, defect))| !**defect);
+        let good = good.map(|(pixel, (score, _))| (pixel, *score));
         match object {
-            None => self.count(scores, defective, |_| 0),
+            None => self.pending[0].extend(good.map(|(_, score)| score)),
             Some(object) => {
                 assert_eq!(object.len(), defective.len(), "the object mask is of the map's size");
-                self.count(scores, defective, |pixel| usize::from(!object[pixel]));
+                good.for_each(|(pixel, score)| self.pending[usize::from(!object[pixel])].push(score));
+            }
+        }
+        for place in 0..2 {
+            if self.pending[place].len() >= PENDING_MAX {
+                self.count(place);
             }
         }
     }
@@ -123,122 +138,39 @@ impl Tally {
         self.add(&map.scores, &defective, map.object.as_deref());
     }
 
-    fn count(&mut self, scores: &[f32], defective: &[bool], place: impl Fn(usize) -> usize) {
-        for (pixel, (score, defect)) in scores.iter().zip(defective).enumerate() {
-            if !*defect {
-                let count = &mut self.counts[self.search.slot(*score)][place(pixel)];
-                *count = count.checked_add(1).expect("fewer than 2^32 pixels");
-            }
-        }
-    }
-
-    /// Good pixels in the domain.
-    #[must_use]
-    pub fn ok_count(&self, domain: Domain) -> usize {
-        (0..self.counts.len()).map(|slot| self.at(slot, domain)).sum()
-    }
-
-    fn at(&self, slot: usize, domain: Domain) -> usize {
-        let [object, background] = self.counts[slot].map(|count| count as usize);
-        match domain {
-            Domain::Object => object,
-            Domain::Image => object + background,
-        }
-    }
-
-    /// Mean overlap with all pixels above a slot.
-    fn overlap_above(&self, slot: usize) -> f64 {
-        (slot / 2).checked_sub(1).map_or(0.0, |last| self.overlaps[last])
-    }
-
-    /// AUPRO as the exact area up to a false positive rate: see
-    /// [`RankedPixels::exact`](super::RankedPixels::exact). None without a good pixel in the domain.
+    /// All maps were added.
     ///
     /// # Panics
-    /// When the limit is not above 0 and at most 1.
+    /// When the pixels of all maps exceed 2^32.
     #[must_use]
-    pub fn exact(&self, domain: Domain, limit: f64) -> Option<f64> {
-        check_limit(limit);
-        let ok_count = Some(self.ok_count(domain)).filter(|count| *count > 0)?;
-        let mut area = Area::new(limit);
-        area.start([0.0, 0.0]);
-        let mut passed = 0;
-        for slot in 0..self.counts.len() {
-            passed += self.at(slot, domain);
-            // Good pixels at a defective pixel's score pass together with it, those between two scores before.
-            let overlap = self.overlap_above(slot + slot % 2);
-            if !area.reach([as_f64(passed) / as_f64(ok_count), overlap]) {
-                break;
-            }
+    pub fn finish(mut self) -> Counted {
+        (0..2).for_each(|place| self.count(place));
+        self.counted
+    }
+
+    /// Counts what is pending. The pixels are first dealt out to stretches of the scale that are small enough for the
+    /// processor's cache, then counted stretch by stretch: looked up in the order of the pictures, nearly every pixel
+    /// would miss it.
+    fn count(&mut self, place: usize) {
+        let Self { search, counted, pending, stretches, dealt } = self;
+        let scores = &mut pending[place];
+        stretches.clear();
+        stretches.extend(scores.iter().map(|score| search.stretch(*score)));
+        let mut ends = [0_usize; STRETCHES + 1];
+        stretches.iter().for_each(|stretch| ends[usize::from(*stretch) + 1] += 1);
+        (0..STRETCHES).for_each(|index| ends[index + 1] += ends[index]);
+        dealt.resize(scores.len(), 0.0);
+        for (stretch, score) in stretches.iter().zip(scores.iter()) {
+            let end = &mut ends[usize::from(*stretch)];
+            dealt[*end] = *score;
+            *end += 1;
         }
-        Some(area.total / limit)
-    }
-
-    /// AUPRO by the published rule: see [`RankedPixels::published`](super::RankedPixels::published). None
-    /// without a good pixel in the domain.
-    ///
-    /// # Panics
-    /// When the limit is not above 0 and at most 1.
-    #[must_use]
-    pub fn published(&self, domain: Domain, limit: f64) -> Option<f64> {
-        check_limit(limit);
-        let ok_count = Some(self.ok_count(domain)).filter(|count| *count > 0)?;
-        let (mut slot, mut through) = (0, self.at(0, domain));
-        Some(published_area(ok_count, limit, |above| {
-            while through <= above {
-                slot += 1;
-                through += self.at(slot, domain);
-            }
-            Some(self.overlap_above(slot))
-        }))
-    }
-
-    /// The exact curve at `count` false positive rates from 0 to the limit, closer together at its steep start: rate
-    /// and mean overlap, the upper one where it jumps. None without a good pixel in the domain.
-    ///
-    /// # Panics
-    /// When the limit is not above 0 and at most 1, or fewer than two points are asked for.
-    #[must_use]
-    pub fn curve(&self, domain: Domain, limit: f64, count: usize) -> Option<Vec<[f64; 2]>> {
-        check_limit(limit);
-        assert!(count > 1, "a curve has at least two points");
-        let ok_count = Some(self.ok_count(domain)).filter(|count| *count > 0)?;
-        let mut passed = 0;
-        let mut vertices = (0..self.counts.len()).map(|slot| {
-            passed += self.at(slot, domain);
-            [as_f64(passed) / as_f64(ok_count), self.overlap_above(slot + slot % 2)]
-        });
-        let (mut last, mut next) = ([0.0, 0.0], vertices.next());
-        let mut point = |index: usize| {
-            let rate = limit * (as_f64(index) / as_f64(count - 1)).powi(2);
-            while let Some(vertex) = next.filter(|vertex| vertex[0] <= rate) {
-                (last, next) = (vertex, vertices.next());
-            }
-            let [x, y] = last;
-            let slope = next.map_or(0.0, |vertex| (vertex[1] - y) / (vertex[0] - x));
-            [rate, y + slope * (rate - x)]
-        };
-        Some((0..count).map(&mut point).collect())
-    }
-
-    /// Area under the ROC curve of the pixels, ties counted half. None without a good pixel in the domain.
-    #[must_use]
-    pub fn auroc(&self, domain: Domain) -> Option<f64> {
-        let ok_count = Some(self.ok_count(domain)).filter(|count| *count > 0)?;
-        let (mut above, mut found, mut wins) = (0, 0, 0.0);
-        for (index, found_through) in self.found_counts.iter().enumerate() {
-            above += self.at(2 * index, domain);
-            let tied = self.at(2 * index + 1, domain);
-            wins += as_f64(found_through - found) * (as_f64(ok_count - above - tied) + 0.5 * as_f64(tied));
-            above += tied;
-            found = *found_through;
+        for score in dealt.iter() {
+            let count = &mut counted.counts[place][search.slot(*score)];
+            *count = count.checked_add(1).expect("fewer than 2^32 pixels");
         }
-        Some(wins / (as_f64(ok_count) * as_f64(found)))
+        scores.clear();
     }
-}
-
-fn check_limit(limit: f64) {
-    assert!(limit > 0.0 && limit <= 1.0, "the limit {limit} is a false positive rate above 0");
 }
 
 /// Finds a score among ascending keys. Scores are first put into buckets of one width, so that what is left to
@@ -251,6 +183,8 @@ struct KeySearch {
     buckets_per_unit: f32,
     /// Number of keys in the buckets before each.
     starts: Vec<u32>,
+    /// 2 to this power is the number of buckets of a stretch.
+    stretch_bits: u32,
 }
 
 impl KeySearch {
@@ -260,8 +194,13 @@ impl KeySearch {
         let (highest, lowest) = (score_of(*keys.first()?), score_of(*keys.last()?));
         let bucket_count = keys.len().next_power_of_two();
         let buckets_per_unit = bucket_count as f32 / (highest - lowest);
-        let mut search =
-            Self { keys: Vec::new(), highest, buckets_per_unit, starts: vec![0; bucket_count + 1] };
+        let mut search = Self {
+            keys: Vec::new(),
+            highest,
+            buckets_per_unit,
+            starts: vec![0; bucket_count + 1],
+            stretch_bits: bucket_count.div_ceil(STRETCHES).ilog2(),
+        };
         for key in &keys {
             let bucket = search.bucket(score_of(*key));
             search.starts[bucket + 1] += 1;
@@ -282,6 +221,12 @@ impl KeySearch {
     )]
     fn bucket(&self, score: f32) -> usize {
         (((self.highest - score) * self.buckets_per_unit) as usize).min(self.starts.len() - 2)
+    }
+
+    /// Which of the [`STRETCHES`] a score lies in.
+    #[expect(clippy::cast_possible_truncation, reason = "below STRETCHES, which is a power of 2")]
+    fn stretch(&self, score: f32) -> u16 {
+        (self.bucket(score) >> self.stretch_bits) as u16
     }
 
     /// The slot of a score: see the drawing at this file's head.

@@ -216,7 +216,7 @@ fn check_tally(maps: &[MaskedMap], domain: Domain, levels: u32) {
 }
 
 /// The maps, seen twice.
-fn tallied(maps: &[MaskedMap]) -> Option<Tally> {
+fn tallied(maps: &[MaskedMap]) -> Option<Counted> {
     let mut defects = DefectPixels::default();
     for map in maps {
         let defective: Vec<bool> = map.mask.iter().map(|m| *m > 0).collect();
@@ -224,7 +224,7 @@ fn tallied(maps: &[MaskedMap]) -> Option<Tally> {
     }
     let mut tally = defects.into_tally()?;
     maps.iter().for_each(|map| tally.add_map(map));
-    Some(tally)
+    Some(tally.finish())
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
-use zal::metrics::{DefectPixels, Domain, FPR_LIMIT, Tally};
+use zal::metrics::{Counted, DefectPixels, Domain, FPR_LIMIT, Tally};
 
 use crate::stack::Stack;
 
@@ -49,7 +49,7 @@ impl Rule {
         }
     }
 
-    fn of(self, tally: &Tally, domain: Domain, limit: f64) -> Option<f64> {
+    fn of(self, tally: &Counted, domain: Domain, limit: f64) -> Option<f64> {
         match self {
             Self::Published => tally.published(domain, limit),
             Self::Exact => tally.exact(domain, limit),
@@ -168,7 +168,7 @@ impl Figures {
 }
 
 impl DomainFigures {
-    fn of(tally: &Tally, domain: Domain, args: &Args) -> Option<Self> {
+    fn of(tally: &Counted, domain: Domain, args: &Args) -> Option<Self> {
         Some(Self {
             good_pixels: tally.ok_count(domain),
             aupro: args.rule.of(tally, domain, args.limit)?,
@@ -224,7 +224,7 @@ impl Stacks {
         Ok(defects)
     }
 
-    fn count_good(&mut self, mut tally: Tally) -> Result<Tally> {
+    fn count_good(&mut self, mut tally: Tally) -> Result<Counted> {
         let (mut scores, mut defective, mut object) = (Vec::new(), Vec::new(), Vec::new());
         for index in 0..self.shape[0] {
             self.maps.read_scores(index, &mut scores)?;
@@ -234,7 +234,7 @@ impl Stacks {
             }
             tally.add(&scores, &defective, self.mask.is_some().then_some(object.as_slice()));
         }
-        Ok(tally)
+        Ok(tally.finish())
     }
 }
 

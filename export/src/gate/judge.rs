@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use zal::detector::{AnomalyMap, Detection, Detector, Mode};
 use zal::metrics::{
-    Bootstrap, DefectPixels, Domain, FPR_LIMIT, MaskedMap, Tally, auroc, auroc_interval, peak_on_defect,
+    Bootstrap, Counted, DefectPixels, Domain, FPR_LIMIT, MaskedMap, auroc, auroc_interval, peak_on_defect,
 };
 use zal::scan::{SensorProfile, read};
 use zal::score::{scan_map, scan_mask};
@@ -160,7 +160,7 @@ fn judge(
 }
 
 /// None when no scan has a defect.
-fn tally(seen: &[Seen]) -> Option<Tally> {
+fn tally(seen: &[Seen]) -> Option<Counted> {
     let mut defects = DefectPixels::default();
     for scan in seen.iter().filter(|scan| scan.defective.contains(&true)) {
         defects.add(&scan.pixels().0, &scan.defective, scan.width);
@@ -170,14 +170,14 @@ fn tally(seen: &[Seen]) -> Option<Tally> {
         let (scores, object) = scan.pixels();
         tally.add(&scores, &scan.defective, Some(&object));
     }
-    Some(tally)
+    Some(tally.finish())
 }
 
 fn scores(scans: &[JudgedScan], defective: bool) -> Vec<f32> {
     scans.iter().filter(|scan| scan.defective == defective).filter_map(|scan| scan.score).collect()
 }
 
-fn figures(scans: &[JudgedScan], tally: Option<&Tally>) -> Vec<(&'static str, Option<f64>)> {
+fn figures(scans: &[JudgedScan], tally: Option<&Counted>) -> Vec<(&'static str, Option<f64>)> {
     let (good, defective) = (scores(scans, false), scores(scans, true));
     let interval = auroc_interval(&good, &defective, &Bootstrap::default());
     let (object, image) = (Domain::Object, Domain::Image);
@@ -200,7 +200,7 @@ fn share(flags: impl Iterator<Item = bool>) -> Option<f64> {
     (count > 0).then(|| f64::from(hits) / f64::from(count))
 }
 
-fn curves(scans: &[JudgedScan], tally: Option<&Tally>) -> Vec<(&'static str, Vec<[f64; 2]>)> {
+fn curves(scans: &[JudgedScan], tally: Option<&Counted>) -> Vec<(&'static str, Vec<[f64; 2]>)> {
     let overlap = |domain| tally.and_then(|t| t.curve(domain, FPR_LIMIT, CURVE_POINTS)).unwrap_or_default();
     vec![
         ("roc", roc(&scores(scans, false), &scores(scans, true))),

@@ -104,7 +104,7 @@ fn words(mistake: &Mistake, unit: &str) -> String {
         None => "",
     };
     format!(
-        "<b>{}</b> ({}, seed {}, trained on {}): score {}, beyond {:.0} % of the {unit}{peak}",
+        "<b>{}</b> ({}, seed {}, trained on {}): score {}; {:.0} % of the {unit}{peak}",
         escaped(&scan.scan),
         escaped(&place.data_set),
         escaped(&place.seed),

@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::markup::{escaped, percent};
+use super::markup::{escaped, percent, titled_svg};
 
-const FIELD_WIDTH: f64 = 46.0;
+const FIELD_WIDTH: f64 = 40.0;
 const FIELD_HEIGHT: f64 = 26.0;
 const BAR_WIDTH: f64 = 12.0;
 const LETTER_WIDTH: f64 = 6.3;
@@ -43,14 +43,13 @@ impl HeatMap<'_> {
     #[must_use]
     pub fn svg(&self) -> String {
         let left = 30.0 + LETTER_WIDTH * longest(self.rows);
-        let top = 24.0 + 0.72 * LETTER_WIDTH * longest(self.columns);
+        let top = 28.0 + 0.72 * LETTER_WIDTH * longest(self.columns);
         let (width, height) =
             (FIELD_WIDTH * as_f64(self.columns.len()), FIELD_HEIGHT * as_f64(self.rows.len()));
-        let (full_width, full_height) = (left + width + 92.0, (top + height + 26.0).max(top + 120.0));
+        let (full_width, full_height) = (left + width + 116.0, (top + height + 26.0).max(top + 120.0));
         let mut svg = format!(
-            "<figure><figcaption>{}</figcaption><svg class=heat viewBox=\"0 0 {full_width:.0} {full_height:.0}\" \
-             width={full_width:.0} height={full_height:.0} font-family=sans-serif font-size=11 role=img>",
-            escaped(&self.title)
+            "<svg class=heat viewBox=\"0 0 {full_width:.0} {full_height:.0}\" \
+             width={full_width:.0} height={full_height:.0} font-family=sans-serif font-size=11 role=img>"
         );
         self.draw_fields(&mut svg, left, top);
         self.draw_names(&mut svg, left, top);
@@ -63,8 +62,8 @@ impl HeatMap<'_> {
             top + height / 2.0
         );
         self.draw_bar(&mut svg, left + width + 22.0, top, height.max(90.0));
-        svg.push_str("</svg></figure>\n");
-        svg
+        svg.push_str("</svg>");
+        titled_svg(&self.title, &svg)
     }
 
     fn draw_fields(&self, svg: &mut String, left: f64, top: f64) {

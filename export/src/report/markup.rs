@@ -29,6 +29,40 @@ pub fn picture(image: &ColorImage, alternative: &str) -> Result<String> {
     ))
 }
 
+/// A picture with its title. The SVG is made well-formed XML, so that it is a file of its own when it is taken out of
+/// the page: attributes that HTML lets stand bare get their quotes.
+#[must_use]
+pub fn titled_svg(title: &str, svg: &str) -> String {
+    let title = escaped(title);
+    let svg = quoted(svg).replacen("<svg ", "<svg xmlns=\"http://www.w3.org/2000/svg\" ", 1);
+    format!("<figure><figcaption>{title}</figcaption>{svg}</figure>\n")
+}
+
+/// Puts bare attribute values into quotes. Texts are escaped, so `<` and `>` enclose tags alone.
+fn quoted(html: &str) -> String {
+    let mut text = String::with_capacity(html.len() + html.len() / 8);
+    let (mut in_tag, mut in_quotes, mut bare, mut last) = (false, false, false, ' ');
+    for sign in html.chars() {
+        if bare && (sign.is_whitespace() || sign == '>') {
+            text.push('"');
+            bare = false;
+        }
+        if in_tag && !in_quotes && last == '=' && sign != '"' {
+            text.push('"');
+            bare = true;
+        }
+        match sign {
+            '<' => in_tag = true,
+            '>' if !in_quotes => in_tag = false,
+            '"' if in_tag => in_quotes = !in_quotes,
+            _ => {}
+        }
+        text.push(sign);
+        last = sign;
+    }
+    text
+}
+
 /// RFC 4648, with padding.
 fn base64(bytes: &[u8]) -> String {
     const SIGNS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -55,6 +89,13 @@ mod tests {
             assert_eq!(base64(&b"foobar"[..len]), *expected);
         }
         assert_eq!(base64(&[0xff, 0xef, 0xbe]), "/+++");
+    }
+
+    #[test]
+    fn bare_attributes_get_quotes() {
+        let found = quoted("<p class=a x=1 d=\"M0 0\" fill=none />b=c<i y=2>d</i>");
+        assert_eq!(found, "<p class=\"a\" x=\"1\" d=\"M0 0\" fill=\"none\" />b=c<i y=\"2\">d</i>");
+        assert!(titled_svg("a<b", "<svg width=1></svg>").contains("a&lt;b</figcaption><svg xmlns="));
     }
 
     #[test]

@@ -253,14 +253,10 @@ fn worst_scans(cells: &Cells, judged: &[scans::JudgedScan], explain: Option<&mut
         let again = explain.as_mut().map(|explain| &mut **explain as &mut Explain<'_>);
         html.push_str(&gallery::mistakes(title, unit, mistakes, again));
     };
-    list(
-        "Worst misses: defective parts that look good",
-        "good scans, which score as high or higher",
-        &misses,
-    );
+    list("Worst misses: defective parts that look good", "good scans score as high or higher", &misses);
     list(
         "Worst false alarms: good parts that look defective",
-        "defective scans, which score as low or lower",
+        "defective scans score as low or lower",
         &alarms,
     );
     html

@@ -20,14 +20,14 @@ code,pre{font:13px/1.45 ui-monospace,monospace;background:var(--panel);border-ra
 pre{padding:.8rem;overflow:auto}
 .wide{overflow-x:auto;margin:1.2rem 0}table.grid{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.92em}
 caption{text-align:left;padding:.3rem 0 .5rem;caption-side:top}td,th{padding:.16rem .6rem;text-align:right;white-space:nowrap}
-th[scope=row],th[scope=rowgroup],thead th:first-child,thead th:nth-child(2){text-align:left;font-weight:400}
+th[scope=row],th[scope=rowgroup],th.name{text-align:left;font-weight:400}
 thead th{border-bottom:1.5px solid var(--ink);font-weight:600;vertical-align:bottom}
 th[scope=rowgroup]{vertical-align:top;font-weight:600}tbody{border-bottom:1px solid var(--line)}
 td.mean{border-left:1px solid var(--line);font-weight:500}th.published,th.control{color:var(--soft)}td b{color:var(--accent)}
 .figures{display:flex;flex-wrap:wrap;gap:1rem 1.6rem;align-items:flex-start}figure{margin:0}
 figcaption{font-size:.88em;font-weight:600;margin:.2rem 0 .35rem}
 svg{max-width:100%;height:auto}svg text:not(.in){fill:var(--ink)}svg .g{stroke:var(--line)}svg .c0{stroke:var(--soft);\
-stroke-opacity:.65}svg .c1{stroke:var(--accent)}svg .c2{stroke:var(--soft)}svg .c3{stroke:var(--warm)}svg .bg{fill:var(--ground)}
+stroke-opacity:.65}svg .c1{stroke:var(--accent)}svg .c2{stroke:var(--soft)}svg .c3{stroke:var(--warm)}
 .note{color:var(--soft);font-size:.92em}.warning{border-left:4px solid var(--warm);background:var(--panel);padding:.5rem .8rem}
 .scan{margin:1.1rem 0}.scan p{margin:.2rem 0}.panels{display:flex;flex-wrap:wrap;gap:.7rem}.panels figure{max-width:23%;\
 min-width:190px}.panels img{width:100%;height:auto;border-radius:4px}.panels figcaption{font-weight:400;color:var(--soft)}

@@ -2,15 +2,17 @@
 
 use std::fmt::Write as _;
 
-use super::markup::escaped;
+use super::markup::{escaped, titled_svg};
 
 const WIDTH: f64 = 330.0;
-const HEIGHT: f64 = 270.0;
+const HEIGHT: f64 = 292.0;
 const LEFT: f64 = 52.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 12.0;
-const BOTTOM: f64 = 42.0;
+const BOTTOM: f64 = 64.0;
 const TICKS: usize = 5;
+const LEGEND_LEFT: f64 = 8.0;
+const LETTER_WIDTH: f64 = 5.8;
 
 /// How a curve is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,9 +73,8 @@ impl Plot {
     #[must_use]
     pub fn svg(&self) -> String {
         let mut svg = format!(
-            "<figure><figcaption>{}</figcaption><svg class=plot viewBox=\"0 0 {WIDTH} {HEIGHT}\" width={WIDTH} \
-             height={HEIGHT} font-family=sans-serif font-size=11 role=img>",
-            escaped(&self.title)
+            "<svg class=plot viewBox=\"0 0 {WIDTH} {HEIGHT}\" width={WIDTH} \
+             height={HEIGHT} font-family=sans-serif font-size=11 role=img>"
         );
         self.draw_axes(&mut svg);
         for curve in &self.curves {
@@ -88,8 +89,8 @@ impl Plot {
             );
         }
         self.draw_legend(&mut svg);
-        svg.push_str("</svg></figure>\n");
-        svg
+        svg.push_str("</svg>");
+        titled_svg(&self.title, &svg)
     }
 
     fn x(&self, value: f64) -> f64 {
@@ -106,7 +107,7 @@ impl Plot {
             let [x, y] = self.ends.map(|end| share * end);
             let _ = write!(
                 svg,
-                "<path class=g stroke=#ddd d=\"M{LEFT} {y_at:.1}H{:.1}M{x_at:.1} {TOP}V{bottom:.1}\"/><text fill=#333 \
+                "<path class=g stroke=#ddd d=\"M{LEFT} {y_at:.1}H{:.1}M{x_at:.1} {TOP}V{bottom:.1}\" /><text fill=#333 \
                  x={:.1} y={:.1} text-anchor=end>{}</text><text fill=#333 x={x_at:.1} y={:.1} text-anchor=middle>{}\
                  </text>",
                 WIDTH - RIGHT,
@@ -125,37 +126,26 @@ impl Plot {
             "<text fill=#333 x={:.1} y={:.1} text-anchor=middle>{}</text><text fill=#333 transform=\"translate(12 {:.1}) \
              rotate(-90)\" text-anchor=middle>{}</text>",
             f64::midpoint(LEFT, WIDTH - RIGHT),
-            HEIGHT - 8.0,
+            HEIGHT - 30.0,
             escaped(&self.x_name),
             f64::midpoint(TOP, HEIGHT - BOTTOM),
             escaped(&self.y_name)
         );
     }
 
-    /// Names of the curves that have one, in the corner where curves of this kind rarely are.
+    /// Names of the curves that have one, in a row below the axis.
     fn draw_legend(&self, svg: &mut String) {
-        let named: Vec<&Curve> = self.curves.iter().filter(|curve| !curve.legend.is_empty()).collect();
-        let longest = named.iter().map(|curve| curve.legend.chars().count()).max().unwrap_or(0);
-        let left = (WIDTH - RIGHT - 40.0 - 6.0 * as_f64(longest)).max(LEFT + 4.0);
-        let top = HEIGHT - BOTTOM - 8.0 - 15.0 * as_f64(named.len());
-        let _ = write!(
-            svg,
-            "<rect class=bg fill=#fff fill-opacity=0.8 x={:.1} y={:.1} width={:.1} height={:.1} rx=3 />",
-            left - 4.0,
-            top,
-            WIDTH - RIGHT - left + 2.0,
-            15.0 * as_f64(named.len()) + 5.0
-        );
-        for (row, curve) in named.iter().enumerate() {
-            let y = top + 15.0 * (as_f64(row) + 0.7);
+        let (mut left, y) = (LEGEND_LEFT, HEIGHT - 8.0);
+        for curve in self.curves.iter().filter(|curve| !curve.legend.is_empty()) {
             let _ = write!(
                 svg,
-                "<path d=\"M{left:.1} {y:.1}h24\" fill=none {} /><text fill=#333 x={:.1} y={:.1}>{}</text>",
+                "<path d=\"M{left:.1} {:.1}h18\" fill=none {} /><text fill=#333 x={:.1} y={y:.1}>{}</text>",
+                y - 4.0,
                 curve.style.attributes(),
-                left + 30.0,
-                y + 4.0,
+                left + 22.0,
                 escaped(&curve.legend)
             );
+            left += 34.0 + LETTER_WIDTH * as_f64(curve.legend.chars().count());
         }
     }
 }

@@ -68,8 +68,8 @@ fn caption(cells: &Cells, figure: &Figure, number: usize) -> String {
 
 fn open_table(caption: &str, classes: &[String]) -> String {
     let mut html = format!(
-        "<div class=wide><table class=grid><caption>{caption}</caption>\n<thead><tr><th scope=col>training class<th \
-         scope=col>method"
+        "<div class=wide><table class=grid><caption>{caption}</caption>\n<thead><tr><th scope=col class=name>training class<th \
+         scope=col class=name>method"
     );
     for class in classes {
         let _ = write!(html, "<th scope=col>{}", escaped(class));
@@ -189,7 +189,7 @@ pub fn overview(cells: &Cells, figures: &[Figure]) -> String {
     let methods = cells.methods();
     let mut html = String::from(
         "<div class=wide><table class=grid><caption><b>Overview, in %</b>: means over test classes, then over \
-         trainings</caption>\n<thead><tr><th scope=col>method",
+         trainings</caption>\n<thead><tr><th scope=col class=name>method",
     );
     for figure in figures {
         let _ = write!(html, "<th scope=col title=\"{}\">{}", escaped(&figure.note), escaped(&figure.name));
