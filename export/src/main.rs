@@ -34,6 +34,12 @@ enum Command {
     Study(commands::study::Args),
     /// Judge methods on classes that they never saw: every training class against every other class
     Eval(Box<commands::eval::Args>),
+    /// AUPRO and pixel AUROC of anyone's maps, from .npy files
+    Aupro(commands::aupro::Args),
+    /// Judge a bundle on scans of known truth
+    Gate(commands::gate::Args),
+    /// One HTML page of a finished run
+    Report(commands::report::Args),
     /// Pack and sign a bundle
     Pack(commands::pack::Args),
     /// Make a signing key
@@ -59,6 +65,9 @@ fn main() -> ExitCode {
             let trainer = commands::study_trainer::StudyTrainer::default();
             commands::eval::run(&args, &|request| trainer.train(request))
         }
+        Command::Aupro(args) => commands::aupro::run(&args),
+        Command::Gate(args) => commands::gate::run(&args),
+        Command::Report(args) => commands::report::run(&args),
         Command::Pack(args) => commands::pack::run(&args),
         Command::Key(args) => commands::key::run(&args),
         Command::Pseudo(args) => commands::pseudo::run(&args),

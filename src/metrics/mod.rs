@@ -9,15 +9,18 @@
 //!   object's share of the picture.
 //! - [`peak_on_defect`]: whether the map's maximum lies on a defect ("hit1").
 //!
-//! Scores are pooled over the maps, and every list is sorted once: see [`PixelPool`]. Scores are
-//! finite; a NaN would rank beyond the infinity of its sign.
+//! Scores are pooled over the maps, and every list is sorted once: see [`PixelPool`]. Maps that can be read
+//! twice need not be kept: see [`DefectPixels`], [`Tally`] and [`Counted`]. Scores are finite; a NaN would rank beyond the
+//! infinity of its sign.
 
 mod auroc;
 mod bootstrap;
 mod curve;
 mod f1;
+mod counted;
 mod overlap;
 mod pool;
+mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -25,8 +28,10 @@ pub use auroc::{auroc, auroc_interval};
 pub use bootstrap::{Bootstrap, Draws};
 pub use curve::roc;
 pub use f1::f1_max;
+pub use counted::Counted;
 pub use overlap::RankedPixels;
 pub use pool::{Domain, PixelPool};
+pub use tally::{DefectPixels, Tally};
 
 /// Integration limit of the published rule.
 pub const FPR_LIMIT: f64 = 0.3;

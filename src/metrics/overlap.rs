@@ -56,21 +56,12 @@ impl RankedPixels {
     /// its pixels came one after the other.
     #[must_use]
     pub fn published(&self) -> f64 {
-        let mut area = Area::new(self.limit);
         let mut walk = Walk::default();
-        for step in (0..THRESHOLD_COUNT).rev() {
-            let rank = step * (self.ok_count - 1) / (THRESHOLD_COUNT - 1);
-            let above = self.ok_count - 1 - rank;
-            let Some(threshold) = self.ok.get(above) else { break };
-            walk.defects_while(self, |key| key < *threshold);
-            let point = [as_f64(above) / as_f64(self.ok_count), walk.overlap];
-            if step == THRESHOLD_COUNT - 1 {
-                area.start(point);
-            } else if !area.reach(point) {
-                break;
-            }
-        }
-        area.total / self.limit
+        published_area(self.ok_count, self.limit, |above| {
+            let threshold = *self.ok.get(above)?;
+            walk.defects_while(self, |key| key < threshold);
+            Some(walk.overlap)
+        })
     }
 
     /// AUPRO as the exact area: every score is a threshold, and pixels of one score pass it together.
@@ -115,6 +106,28 @@ impl RankedPixels {
     }
 }
 
+/// AUPRO by the published rule. `overlap_above(n)` is the mean overlap above the good pixel that `n` others precede,
+/// from the highest score down; it is asked with rising `n`, and none ends the curve.
+pub(super) fn published_area(
+    ok_count: usize,
+    limit: f64,
+    mut overlap_above: impl FnMut(usize) -> Option<f64>,
+) -> f64 {
+    let mut area = Area::new(limit);
+    for step in (0..THRESHOLD_COUNT).rev() {
+        let rank = step * (ok_count - 1) / (THRESHOLD_COUNT - 1);
+        let above = ok_count - 1 - rank;
+        let Some(overlap) = overlap_above(above) else { break };
+        let point = [as_f64(above) / as_f64(ok_count), overlap];
+        if step == THRESHOLD_COUNT - 1 {
+            area.start(point);
+        } else if !area.reach(point) {
+            break;
+        }
+    }
+    area.total / limit
+}
+
 /// Good pixels to keep: the limit, the step of the published thresholds that crosses it, and the
 /// rounding of both.
 #[expect(
@@ -154,23 +167,23 @@ impl Walk {
 }
 
 /// Trapezoids up to a limit, the last one cut at it.
-struct Area {
+pub(super) struct Area {
     limit: f64,
     last: [f64; 2],
-    total: f64,
+    pub(super) total: f64,
 }
 
 impl Area {
-    const fn new(limit: f64) -> Self {
+    pub(super) const fn new(limit: f64) -> Self {
         Self { limit, last: [0.0; 2], total: 0.0 }
     }
 
-    const fn start(&mut self, point: [f64; 2]) {
+    pub(super) const fn start(&mut self, point: [f64; 2]) {
         self.last = point;
     }
 
     /// Adds the area up to a point; false once the limit is reached.
-    fn reach(&mut self, [x, y]: [f64; 2]) -> bool {
+    pub(super) fn reach(&mut self, [x, y]: [f64; 2]) -> bool {
         let [last_x, last_y] = self.last;
         let end = x.min(self.limit);
         if end > last_x {

@@ -15,3 +15,6 @@ pub mod key;
 pub mod pseudo;
 pub mod attention;
 pub mod study_trainer;
+pub mod aupro;
+pub mod report;
+pub mod gate;
