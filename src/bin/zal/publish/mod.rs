@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinSet, block_in_place};
 use tracing::{debug, error, info, warn};
 
+use crate::alarms::AlarmCode;
 use crate::config;
 use crate::journal::{Journal, Lane};
 use crate::message::{self, BirthBody, DaemonState, MetricsBody, ResultBody, StateBody, Status, StatusBody};
@@ -354,7 +355,11 @@ impl<'a> Connection<'a> {
         }
         let refused = self.lanes.has_refused();
         if refused || !confirmed.is_empty() {
-            self.owner.metrics.set_publish_refused(refused);
+            self.owner.metrics.alarms().set(
+                AlarmCode::PublishRefused,
+                refused,
+                "the broker refuses to take results",
+            );
         }
         let journal = &mut self.journal;
         if !confirmed.is_empty() {
