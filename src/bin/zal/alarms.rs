@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use crate::telemetry::utc_now;
 
 /// What can be wrong. The words are a contract: topics, metrics and dashboards use them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AlarmCode {
     /// Scans cannot be listed, claimed or moved.

@@ -24,6 +24,7 @@ use zal::detector::Detector;
 use crate::acquire::intake::{Acquired, Intake, Wake};
 use crate::acquire::{Claim, Spool};
 use crate::config::Config;
+use crate::control::{Answers, SelfTest};
 use crate::exit::{Exit, Failure};
 use crate::journal::Journal;
 use crate::message::EngineBody;
@@ -186,7 +187,7 @@ impl Assembly<'_> {
         let (acquired_tx, acquired_rx) = mpsc::sync_channel::<Acquired>(self.config.spool.queue_len_max);
         let (judged_tx, judged_rx) = mpsc::sync_channel::<Judged>(JUDGED_LEN_MAX);
         let intake = self.intake(&metrics);
-        let publisher = self.publisher(feed_rx, stop_rx, &metrics);
+        let publisher = self.publisher(feed_rx, stop_rx, &metrics, &waker);
         let engine = self.identity.engine.clone();
         let stop_timeout = publisher.stop_timeout;
         let worker = Worker {
@@ -256,6 +257,7 @@ impl Assembly<'_> {
         feed: watch::Receiver<Feed>,
         stop: watch::Receiver<bool>,
         metrics: &Arc<Metrics>,
+        waker: &mpsc::Sender<Wake>,
     ) -> Publisher {
         Publisher {
             mqtt: self.config.mqtt.clone(),
@@ -265,6 +267,10 @@ impl Assembly<'_> {
             stop,
             stop_timeout: Duration::from_millis(self.config.deadline.stop_ms),
             metrics: Arc::clone(metrics),
+            waker: waker.clone(),
+            selftest: SelfTest::new(self.config),
+            answers: Answers::default(),
+            selftests: tokio::task::JoinSet::new(),
         }
     }
 

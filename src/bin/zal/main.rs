@@ -14,6 +14,7 @@ mod cli;
 mod clock;
 mod commands;
 mod config;
+mod control;
 mod daemon;
 mod exit;
 mod http;

@@ -94,6 +94,7 @@ pub struct Metrics {
     journal_depth: AtomicU64,
     refused_count: AtomicU64,
     published_count: AtomicU64,
+    connection_count: AtomicU64,
     mqtt_connected: AtomicBool,
     ready: AtomicBool,
     alarms: Alarms,
@@ -114,6 +115,7 @@ impl Default for Metrics {
             journal_depth: zero(),
             refused_count: zero(),
             published_count: zero(),
+            connection_count: zero(),
             mqtt_connected: AtomicBool::new(false),
             ready: AtomicBool::new(false),
             alarms: Alarms::default(),
@@ -209,6 +211,11 @@ impl Metrics {
     /// Counts a publish that the broker confirmed.
     pub fn count_published(&self) {
         self.published_count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a connection to the broker.
+    pub fn count_connection(&self) {
+        self.connection_count.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Whether the broker is connected.

@@ -89,6 +89,11 @@ fn mqtt(config: &Config, report: &mut dyn FnMut(&str, String)) {
     if mqtt.password_file.is_some() && mqtt.username.is_none() {
         report("mqtt.password_file", "`password_file` needs `username`".into());
     }
+    let prefix = mqtt.home_assistant_prefix.as_deref().unwrap_or("fits");
+    if prefix.is_empty() || prefix.contains(['+', '#', '$', '\0']) || prefix.ends_with('/') {
+        let message = format!("`home_assistant_prefix` is {prefix:?}, expected such as \"homeassistant\"");
+        report("mqtt.home_assistant_prefix", message);
+    }
     if mqtt.keep_alive_s < 5 {
         report("mqtt.keep_alive_s", format!("`keep_alive_s` is {}, expected 5 or more", mqtt.keep_alive_s));
     }

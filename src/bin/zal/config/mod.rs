@@ -233,6 +233,12 @@ pub struct Mqtt {
     /// Keep-alive; the broker publishes the last will after one and a half of it.
     #[serde(default = "default_keep_alive_s")]
     pub keep_alive_s: u16,
+    /// Days before the end of a certificate at which an alarm is raised.
+    #[serde(default = "default_certificate_warn_days")]
+    pub certificate_warn_days: u16,
+    /// Home Assistant's discovery prefix, usually `homeassistant`; nothing is sent there
+    /// without it.
+    pub home_assistant_prefix: Option<String>,
 }
 
 /// Health and metrics over HTTP.
@@ -270,6 +276,10 @@ const fn default_keep_count() -> usize {
 
 const fn default_keep_alive_s() -> u16 {
     10
+}
+
+const fn default_certificate_warn_days() -> u16 {
+    30
 }
 
 /// One thing that is wrong with a configuration.

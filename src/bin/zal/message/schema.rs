@@ -6,7 +6,9 @@ mod tests {
 
     use schemars::{JsonSchema, schema_for};
 
-    use super::super::{BirthBody, MetricsBody, ResultBody, StateBody, StatusBody};
+    use super::super::{
+        AlarmBody, BirthBody, MetricsBody, RequestBody, ResponseBody, ResultBody, StateBody, StatusBody,
+    };
     use crate::config::Config;
 
     /// Compares with the committed file, or writes it when `ZAL_BLESS` is set.
@@ -27,6 +29,9 @@ mod tests {
         check::<BirthBody>("birth.schema.json");
         check::<StateBody>("state.schema.json");
         check::<MetricsBody>("metrics.schema.json");
+        check::<AlarmBody>("alarm.schema.json");
+        check::<RequestBody>("request.schema.json");
+        check::<ResponseBody>("response.schema.json");
         check::<Config>("config.schema.json");
     }
 }

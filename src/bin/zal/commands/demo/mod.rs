@@ -200,6 +200,8 @@ fn demo_config(broker: &str, out: &Path, calibration_count: usize, threads: u64)
             client_key_file: None,
             username: None,
             password_file: None,
+            certificate_warn_days: 30,
+            home_assistant_prefix: None,
             keep_alive_s: 10,
         },
         http: config::Http { enabled: false, listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) },
