@@ -96,6 +96,11 @@ pub struct Running {
 }
 
 impl Running {
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// As a power cut: nothing is finished.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
