@@ -29,6 +29,8 @@ pub enum AlarmCode {
     JournalCorrupt,
     /// The disk is nearly full.
     DiskLow,
+    /// The bundle's golden scans do not give the expected scores.
+    SelfTestFailed,
     /// The detector has worked on one scan for too long.
     DetectorStuck,
     /// Another engine or provider judges than the one asked for.
@@ -51,13 +53,14 @@ pub enum AlarmCode {
 
 impl AlarmCode {
     /// All codes, in their order.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::IntakeFailing,
         Self::Overrun,
         Self::JournalFailing,
         Self::JournalFull,
         Self::JournalCorrupt,
         Self::DiskLow,
+        Self::SelfTestFailed,
         Self::DetectorStuck,
         Self::EngineFallback,
         Self::BrokerUnreachable,
@@ -78,6 +81,7 @@ impl AlarmCode {
             Self::JournalFull => "journal_full",
             Self::JournalCorrupt => "journal_corrupt",
             Self::DiskLow => "disk_low",
+            Self::SelfTestFailed => "self_test_failed",
             Self::DetectorStuck => "detector_stuck",
             Self::EngineFallback => "engine_fallback",
             Self::BrokerUnreachable => "broker_unreachable",
@@ -103,6 +107,9 @@ impl AlarmCode {
                 "keep the file that was set aside for analysis; check the disk before it happens again"
             }
             Self::DiskLow => "free space: lower keep_done_count and evidence.keep_count, or add a disk",
+            Self::SelfTestFailed => {
+                "do not trust the verdicts: run zal selftest, then take another engine or the bundle's former version"
+            }
             Self::DetectorStuck => "systemd restarts the daemon; if it comes again, keep the scan in work/",
             Self::EngineFallback => {
                 "see the text for why the better engine was passed over; thresholds may differ between engines"
@@ -127,7 +134,14 @@ impl AlarmCode {
 
     /// Whether parts cannot be judged and recorded while it lasts, so that `/readyz` says no.
     pub const fn stops_the_work(self) -> bool {
-        matches!(self, Self::IntakeFailing | Self::JournalFailing | Self::JournalFull | Self::DetectorStuck)
+        matches!(
+            self,
+            Self::IntakeFailing
+                | Self::JournalFailing
+                | Self::JournalFull
+                | Self::SelfTestFailed
+                | Self::DetectorStuck
+        )
     }
 }
 
@@ -178,11 +192,6 @@ impl Alarms {
         self.lock().values().cloned().collect()
     }
 
-    /// Whether one condition is active.
-    pub fn is_active(&self, code: AlarmCode) -> bool {
-        self.lock().contains_key(&code)
-    }
-
     /// A thread that panicked while it held the map has left it whole.
     fn lock(&self) -> MutexGuard<'_, BTreeMap<AlarmCode, Alarm>> {
         self.active.lock().unwrap_or_else(PoisonError::into_inner)
@@ -208,7 +217,7 @@ mod tests {
         );
         assert_eq!((active[1].text.as_str(), &active[1].since), ("0 GB left", &since));
         seen_elsewhere.clear(AlarmCode::DiskLow);
-        assert!(!alarms.is_active(AlarmCode::DiskLow) && alarms.is_active(AlarmCode::Overrun));
+        assert_eq!(alarms.active().iter().map(|a| a.code).collect::<Vec<_>>(), [AlarmCode::Overrun]);
     }
 
     #[test]

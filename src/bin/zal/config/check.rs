@@ -15,6 +15,10 @@ pub(super) fn check(config: &Config, report: &mut dyn FnMut(&str, String)) {
     if config.engine.providers.is_empty() {
         report("engine.providers", "`providers` is empty, expected at least \"cpu\"".into());
     }
+    if config.health.stuck_ms < 100 {
+        let message = format!("`stuck_ms` is {}, expected 100 or more", config.health.stuck_ms);
+        report("health.stuck_ms", message);
+    }
     if config.evidence.dir.is_none() && config.evidence.maps {
         report("evidence.maps", "`maps` needs `dir` in [evidence]".into());
     }

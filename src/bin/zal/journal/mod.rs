@@ -13,6 +13,7 @@
 //! events       id, created_utc, code, text           what an operator should be able to look up
 //! ```
 
+mod age;
 mod replay;
 mod unacked;
 

@@ -248,16 +248,21 @@ impl<'a> Connection<'a> {
         self.announce_alarms().await
     }
 
-    /// The first connection says all, because a former run may have left alarms at the broker.
+    /// The first connection says all, because a former run may have left alarms at the broker;
+    /// later ones say what this run has raised.
     async fn announce_alarms(&mut self) -> anyhow::Result<()> {
         for body in self.owner.alarm_bodies() {
             let known = self.alarms.get(&body.code);
-            let news = known.map_or(body.active || self.number == 1, |text| *text != body.text);
+            let left_active = self.number == 1 || self.owner.raised.contains(&body.code);
+            let news = known.map_or(body.active || left_active, |text| *text != body.text);
             if !news || self.in_flight.contains(&Sent::Alarm(body.code)) {
                 continue;
             }
             let topic = self.owner.topic(&format!("alarm/{}", body.code.as_str()));
             self.send(Sent::Alarm(body.code), Message::new(topic, to_json(&body)).retained()).await?;
+            if body.active {
+                self.owner.raised.insert(body.code);
+            }
             self.alarms.insert(body.code, body.text);
         }
         Ok(())
@@ -400,10 +405,7 @@ impl<'a> Connection<'a> {
     }
 
     fn count_depth(&self) {
-        match block_in_place(|| self.journal.depth()) {
-            Ok(depth) => self.owner.metrics.set_journal_depth(depth),
-            Err(error) => error!(%error, "the journal cannot be read"),
-        }
+        self.owner.count_journal(self.journal);
     }
 
     fn check_expiry(&self) {

@@ -15,19 +15,20 @@ mod lanes;
 mod packet;
 mod tls;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tracing::warn;
+use tokio::task::{JoinSet, block_in_place};
+use tracing::{error, warn};
 
 use crate::acquire::intake::Wake;
 use crate::alarms::AlarmCode;
 use crate::config;
 use crate::control::{Answers, Received, SelfTest};
-use crate::journal::Journal;
+use crate::journal::{Journal, JournalError};
 use crate::message::Status;
 use crate::record::{Feed, Identity};
 use crate::telemetry::{Metrics, words_of};
@@ -61,6 +62,8 @@ pub struct Publisher {
     pub waker: mpsc::Sender<Wake>,
     /// Runs the command `selftest`.
     pub selftest: SelfTest,
+    /// Alarms that this run has shown as active.
+    pub raised: BTreeSet<AlarmCode>,
     /// Commands that were answered.
     pub answers: Answers,
     /// The self-test that runs, whatever happens to the connection that asked for it.
@@ -102,6 +105,7 @@ impl Publisher {
                 Err(error) => error,
             };
             self.note_unreachable(&words_of(error.as_ref()));
+            self.count_journal(&journal);
             self.wait(jittered(pause)).await;
             pause = (pause * 2).min(self.pause_max());
         }
@@ -117,6 +121,21 @@ impl Publisher {
         self.metrics.count_connection();
         self.metrics.alarms().clear(AlarmCode::BrokerUnreachable);
         self.metrics.alarms().clear(AlarmCode::CredentialsUnusable);
+    }
+
+    /// Counts what the broker has not confirmed, and how long it has waited.
+    fn count_journal(&self, journal: &Journal) {
+        let counted =
+            block_in_place(|| Ok::<_, JournalError>((journal.depth()?, journal.oldest_unacked_utc()?)));
+        match counted {
+            Ok((depth, oldest)) => {
+                let since = oldest.and_then(|utc| utc.parse::<jiff::Timestamp>().ok());
+                let age_s = since.map_or(0, |since| jiff::Timestamp::now().as_second() - since.as_second());
+                self.metrics.set_journal_depth(depth);
+                self.metrics.set_journal_age_s(u64::try_from(age_s).unwrap_or_default());
+            }
+            Err(error) => error!(%error, "the journal cannot be read"),
+        }
     }
 
     /// Raises the alarm that fits why the broker cannot be reached.
