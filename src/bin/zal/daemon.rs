@@ -23,19 +23,18 @@ use zal::detector::Detector;
 
 use crate::acquire::intake::{Acquired, Intake, Wake};
 use crate::acquire::{Claim, Spool};
-use crate::config::Config;
+use crate::alarms::{AlarmCode, Alarms};
+use crate::config::{self, Config};
+use crate::control::{Answers, SelfTest};
 use crate::exit::{Exit, Failure};
 use crate::journal::Journal;
 use crate::message::EngineBody;
 use crate::publish::Publisher;
 use crate::record::{Feed, Identity, Recorder};
-use crate::telemetry::{Metrics, new_session};
+use crate::telemetry::{Metrics, new_session, words_of};
 use crate::worker::{Calibrator, Judged, Worker};
 use crate::{clock, http};
 
-/// One scan may keep the detector this long before the service manager is no longer assured
-/// that the daemon lives.
-const STUCK_AFTER: Duration = Duration::from_secs(60);
 /// How often the main thread looks after the others.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 /// Results between the detector and the journal.
@@ -45,6 +44,8 @@ const JUDGED_LEN_MAX: usize = 8;
 pub struct Daemon {
     metrics: Arc<Metrics>,
     stop: Arc<AtomicBool>,
+    reload: Arc<AtomicBool>,
+    health: config::Health,
     waker: mpsc::Sender<Wake>,
     threads: Vec<JoinHandle<()>>,
     /// Keeps the publisher's feed open while it drains.
@@ -75,22 +76,76 @@ impl Stopper {
 /// What SIGTERM and SIGINT do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signals {
-    /// They stop the daemon in order.
+    /// They stop the daemon in order; SIGHUP reloads the configuration.
     Stop,
     /// What they do to any program.
     Default,
 }
 
-/// Starts the daemon.
+/// A detector that is loaded and tested, with what it was loaded from.
+pub struct Loaded {
+    config: Config,
+    bundle: String,
+    detector: Detector,
+    /// What the self-test found wrong.
+    wrong: Option<String>,
+}
+
+/// Loads the detector and judges the bundle's golden scans. Nothing of the line is touched.
 ///
 /// # Errors
-/// When the bundle cannot be loaded or spool, journal or the HTTP port cannot be used.
-pub fn start(config: &Config, bundle: &Bundle, signals: Signals) -> Result<Daemon, Failure> {
+/// When the bundle cannot be loaded.
+pub fn load(config: Config, bundle: &Bundle) -> Result<Loaded, Failure> {
     let mut detector = bundle
         .detector(config.detector.mode, &config.engine_options())
         .map_err(|error| Failure::new(Exit::BadData, error))?;
+    let wrong = if config.detector.selftest { self_test(bundle, &mut detector) } else { None };
     detector.set_clock(clock::monotonic);
+    Ok(Loaded { config, bundle: bundle.name(), detector, wrong })
+}
+
+/// What is wrong with the detector's scores, in words. It is also the networks' warm-up.
+fn self_test(bundle: &Bundle, detector: &mut Detector) -> Option<String> {
+    match bundle.golden_test(detector) {
+        Ok(outcomes) => {
+            info!(scans = outcomes.len(), "self-test");
+            let wrong: Vec<_> = outcomes.iter().filter(|outcome| !outcome.passed()).collect();
+            let text = |o: &&zal::bundle::GoldenOutcome| {
+                format!("{} deviates by {:.1e}, {:.0e} is allowed", o.points, o.deviation, o.tolerance)
+            };
+            (!wrong.is_empty()).then(|| wrong.iter().map(text).collect::<Vec<_>>().join("; "))
+        }
+        Err(error) => Some(words_of(&error)),
+    }
+}
+
+/// Loads and starts the daemon.
+///
+/// # Errors
+/// As [`load`] and [`Loaded::start`].
+pub fn start(config: &Config, bundle: &Bundle, signals: Signals) -> Result<Daemon, Failure> {
+    load(config.clone(), bundle)?.start(signals)
+}
+
+impl Loaded {
+    /// Starts the daemon.
+    ///
+    /// # Errors
+    /// When spool, journal or the HTTP port cannot be used.
+    pub fn start(self, signals: Signals) -> Result<Daemon, Failure> {
+        let Self { config, bundle, detector, wrong } = self;
+        let daemon = open(&config, bundle, detector, signals)?;
+        if let Some(text) = wrong {
+            daemon.metrics.alarms().raise(AlarmCode::SelfTestFailed, text);
+        }
+        Ok(daemon)
+    }
+}
+
+/// Opens everything that can fail, then starts the threads.
+fn open(config: &Config, bundle: String, detector: Detector, signals: Signals) -> Result<Daemon, Failure> {
     let identity = Arc::new(identity_of(config, bundle, &detector));
+    let fallback = fallback_of(config, &detector);
     info!(
         session = identity.session,
         bundle = identity.bundle,
@@ -110,10 +165,23 @@ pub fn start(config: &Config, bundle: &Bundle, signals: Signals) -> Result<Daemo
     let journal =
         Journal::open(&config.journal.path, &base).map_err(|error| Failure::new(Exit::Io, error))?;
     let acks = Journal::open_for_acks(&config.journal.path).map_err(|error| Failure::new(Exit::Io, error))?;
-    Assembly { config, identity, spool, journal, acks, detector, signals }.start()
+    let daemon = Assembly { config, identity, spool, journal, acks, detector, signals }.start()?;
+    if let Some(text) = fallback {
+        daemon.metrics.alarms().raise(AlarmCode::EngineFallback, text);
+    }
+    Ok(daemon)
 }
 
-fn identity_of(config: &Config, bundle: &Bundle, detector: &Detector) -> Identity {
+/// What is to be said when another provider runs than the one that is expected.
+fn fallback_of(config: &Config, detector: &Detector) -> Option<String> {
+    let expected = serde_json::to_value(config.engine.expected_provider?).ok()?;
+    let report = detector.engine();
+    let why = report.passed_over.join("; ");
+    (expected != report.provider.as_str())
+        .then(|| format!("{expected} is expected, {} with {} runs: {why}", report.engine, report.provider))
+}
+
+fn identity_of(config: &Config, bundle: String, detector: &Detector) -> Identity {
     let report = detector.engine();
     for reason in &report.passed_over {
         warn!(reason, "a better engine was passed over");
@@ -121,7 +189,7 @@ fn identity_of(config: &Config, bundle: &Bundle, detector: &Detector) -> Identit
     Identity {
         session: new_session(),
         recipe: config.spool.recipe.clone(),
-        bundle: bundle.name().to_owned(),
+        bundle,
         mode: serde_json::to_value(config.detector.mode)
             .ok()
             .and_then(|mode| mode.as_str().map(str::to_owned))
@@ -131,12 +199,18 @@ fn identity_of(config: &Config, bundle: &Bundle, detector: &Detector) -> Identit
     }
 }
 
-/// Stops on SIGTERM and SIGINT.
-fn stop_on_signals(runtime: &Runtime, stopper: Stopper) -> std::io::Result<()> {
+/// Stops on SIGTERM and SIGINT; SIGHUP asks for a reload.
+fn stop_on_signals(runtime: &Runtime, stopper: Stopper, reload: Arc<AtomicBool>) -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let _context = runtime.enter();
     let mut term = signal(SignalKind::terminate())?;
     let mut int = signal(SignalKind::interrupt())?;
+    let mut hup = signal(SignalKind::hangup())?;
+    runtime.spawn(async move {
+        while hup.recv().await.is_some() {
+            reload.store(true, Ordering::Relaxed);
+        }
+    });
     runtime.spawn(async move {
         tokio::select! {
             _ = term.recv() => info!("SIGTERM: stopping"),
@@ -164,7 +238,10 @@ impl Assembly<'_> {
         let left_over = settle_left_over(&self.spool, &self.journal).map_err(io)?;
         let calibrator = self.calibrator().map_err(io)?;
         let metrics = Arc::new(Metrics::default());
+        metrics.set_info(self.info());
+        metrics.set_disks(self.disks());
         let stop = Arc::new(AtomicBool::new(false));
+        let reload = Arc::new(AtomicBool::new(false));
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("zal-io")
@@ -181,12 +258,14 @@ impl Assembly<'_> {
         if self.signals == Signals::Stop {
             // Before any scan is claimed: a stop is clean from the first result on.
             let stopper = Stopper { stop: Arc::clone(&stop), waker: waker.clone() };
-            stop_on_signals(&runtime, stopper).context("cannot catch signals").map_err(io)?;
+            stop_on_signals(&runtime, stopper, Arc::clone(&reload))
+                .context("cannot catch signals")
+                .map_err(io)?;
         }
         let (acquired_tx, acquired_rx) = mpsc::sync_channel::<Acquired>(self.config.spool.queue_len_max);
         let (judged_tx, judged_rx) = mpsc::sync_channel::<Judged>(JUDGED_LEN_MAX);
         let intake = self.intake(&metrics);
-        let publisher = self.publisher(feed_rx, stop_rx, &metrics);
+        let publisher = self.publisher(feed_rx, stop_rx, &metrics, &waker);
         let engine = self.identity.engine.clone();
         let stop_timeout = publisher.stop_timeout;
         let worker = Worker {
@@ -218,6 +297,8 @@ impl Assembly<'_> {
         Ok(Daemon {
             metrics,
             stop,
+            reload,
+            health: self.config.health.clone(),
             waker,
             threads,
             _feed: feed,
@@ -227,6 +308,25 @@ impl Assembly<'_> {
             runtime,
             engine,
         })
+    }
+
+    /// What is running, for the metrics.
+    fn info(&self) -> [(&'static str, String); 6] {
+        let (identity, engine) = (&self.identity, &self.identity.engine);
+        [
+            ("version", env!("CARGO_PKG_VERSION").into()),
+            ("bundle", identity.bundle.clone()),
+            ("mode", identity.mode.clone()),
+            ("engine", engine.name.clone()),
+            ("engine_version", engine.version.clone()),
+            ("provider", engine.provider.clone()),
+        ]
+    }
+
+    /// The disks to watch.
+    fn disks(&self) -> [(&'static str, std::path::PathBuf); 2] {
+        let journal = self.config.journal.path.parent().map(std::path::Path::to_path_buf);
+        [("spool", self.config.spool.dir.clone()), ("journal", journal.unwrap_or_default())]
     }
 
     /// From the bundle, or from the first parts, of which the journal may already know some.
@@ -256,6 +356,7 @@ impl Assembly<'_> {
         feed: watch::Receiver<Feed>,
         stop: watch::Receiver<bool>,
         metrics: &Arc<Metrics>,
+        waker: &mpsc::Sender<Wake>,
     ) -> Publisher {
         Publisher {
             mqtt: self.config.mqtt.clone(),
@@ -265,6 +366,11 @@ impl Assembly<'_> {
             stop,
             stop_timeout: Duration::from_millis(self.config.deadline.stop_ms),
             metrics: Arc::clone(metrics),
+            waker: waker.clone(),
+            selftest: SelfTest::new(self.config),
+            raised: std::collections::BTreeSet::new(),
+            answers: Answers::default(),
+            selftests: tokio::task::JoinSet::new(),
         }
     }
 
@@ -319,6 +425,16 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> anyhow::Result<Join
     std::thread::Builder::new().name(name.into()).spawn(run).with_context(|| format!("cannot start {name}"))
 }
 
+/// Whether the service manager may be told that the daemon lives: only while the detector
+/// makes progress. Looks after the alarms that time raises, too.
+fn assured(metrics: &Metrics, health: &config::Health) -> bool {
+    metrics.check_disks(health.disk_low_mb.saturating_mul(1_000_000));
+    let stuck = metrics.is_stuck(Duration::from_millis(health.stuck_ms));
+    let text = format!("one scan has kept the detector for more than {} ms", health.stuck_ms);
+    metrics.alarms().set(AlarmCode::DetectorStuck, stuck, &text);
+    !stuck
+}
+
 impl Daemon {
     /// Counters of this run.
     pub fn metrics(&self) -> &Arc<Metrics> {
@@ -335,13 +451,16 @@ impl Daemon {
         Stopper { stop: Arc::clone(&self.stop), waker: self.waker.clone() }
     }
 
-    /// Looks after the daemon until it is stopped, then ends it in order.
+    /// Looks after the daemon until it is stopped, then ends it in order. A reload that was
+    /// asked for calls `on_reload`; when that gives something, the daemon ends too and hands
+    /// it out.
     ///
     /// # Errors
     /// When a thread ended by itself, which is a bug.
-    pub fn run_to_end(self) -> anyhow::Result<()> {
+    pub fn run_to_end<T>(self, mut on_reload: impl FnMut(&Alarms) -> Option<T>) -> anyhow::Result<Option<T>> {
         let mut failed = None;
-        while !self.stop.load(Ordering::Relaxed) && failed.is_none() {
+        let mut next = None;
+        while !self.stop.load(Ordering::Relaxed) && failed.is_none() && next.is_none() {
             std::thread::sleep(LOOK_INTERVAL);
             failed = self
                 .threads
@@ -349,22 +468,27 @@ impl Daemon {
                 .find(|t| t.is_finished())
                 .and_then(|t| t.thread().name())
                 .map(str::to_owned);
-            if !self.metrics.is_stuck(STUCK_AFTER) {
+            if assured(&self.metrics, &self.health) {
                 // Outside of systemd there is nobody to tell.
                 let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
+            }
+            if self.reload.swap(false, Ordering::Relaxed) {
+                next = on_reload(self.metrics.alarms());
             }
         }
         let crashed = failed.filter(|_| !self.stop.load(Ordering::Relaxed));
         if let Some(name) = &crashed {
             error!(thread = name, "a thread ended by itself; stopping");
         }
-        self.end();
-        crashed.map_or(Ok(()), |name| Err(anyhow::anyhow!("the thread {name} ended by itself")))
+        self.end(next.is_some());
+        crashed.map_or(Ok(next), |name| Err(anyhow::anyhow!("the thread {name} ended by itself")))
     }
 
     /// Ends the threads along the chain, then the publisher.
-    fn end(self) {
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    fn end(self, for_reload: bool) {
+        if !for_reload {
+            let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        }
         self.stopper().stop();
         drop(self.waker);
         for thread in self.threads {
@@ -379,5 +503,24 @@ impl Daemon {
         }
         self.runtime.shutdown_timeout(Duration::from_millis(200));
         info!("stopped");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_watchdog_is_fed_by_progress_alone() {
+        let metrics = Metrics::default();
+        let health = config::Health { stuck_ms: 100, ..config::Health::default() };
+        assert!(assured(&metrics, &health), "an idle detector lives");
+        metrics.begin_detect();
+        std::thread::sleep(Duration::from_millis(250));
+        assert!(!assured(&metrics, &health));
+        assert_eq!(metrics.alarms().active()[0].code, AlarmCode::DetectorStuck);
+        metrics.end_detect(Duration::from_millis(250));
+        assert!(assured(&metrics, &health));
+        assert!(metrics.alarms().active().is_empty());
     }
 }

@@ -158,12 +158,23 @@ impl Recorder {
     fn settle(&self, judged: &Judged, seq: u64) {
         let evaluation = EvaluationBody::from(judged.detection.evaluation);
         self.metrics.count_result(evaluation);
+        self.note_times(judged);
         let reasons: Vec<_> =
             judged.detection.reasons.iter().map(|r| format!("{}: {}", r.code, r.text)).collect();
         let reason = reasons.join("\n");
         info!(seq, part = judged.claim.part_id, evaluation = evaluation.as_str(), reason, "result");
         if let Err(error) = self.spool.settle(&judged.claim.id, judged.disposition, &reason) {
             warn!(%error, claim = judged.claim.id, "the scan stays in work/ until the next start");
+        }
+    }
+
+    /// Counts the times of the stages, and whether the part waited too long.
+    fn note_times(&self, judged: &Judged) {
+        for (stage, ms) in judged.intake_ms.iter().chain(&judged.detection.timing.stages_ms) {
+            self.metrics.note_stage(stage, Duration::try_from_secs_f32(ms / 1e3).unwrap_or_default());
+        }
+        if judged.detection.reasons.iter().any(|reason| reason.code == "overrun") {
+            self.metrics.count_overrun();
         }
     }
 

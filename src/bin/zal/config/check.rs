@@ -15,6 +15,10 @@ pub(super) fn check(config: &Config, report: &mut dyn FnMut(&str, String)) {
     if config.engine.providers.is_empty() {
         report("engine.providers", "`providers` is empty, expected at least \"cpu\"".into());
     }
+    if config.health.stuck_ms < 100 {
+        let message = format!("`stuck_ms` is {}, expected 100 or more", config.health.stuck_ms);
+        report("health.stuck_ms", message);
+    }
     if config.evidence.dir.is_none() && config.evidence.maps {
         report("evidence.maps", "`maps` needs `dir` in [evidence]".into());
     }
@@ -88,6 +92,11 @@ fn mqtt(config: &Config, report: &mut dyn FnMut(&str, String)) {
     }
     if mqtt.password_file.is_some() && mqtt.username.is_none() {
         report("mqtt.password_file", "`password_file` needs `username`".into());
+    }
+    let prefix = mqtt.home_assistant_prefix.as_deref().unwrap_or("fits");
+    if prefix.is_empty() || prefix.contains(['+', '#', '$', '\0']) || prefix.ends_with('/') {
+        let message = format!("`home_assistant_prefix` is {prefix:?}, expected such as \"homeassistant\"");
+        report("mqtt.home_assistant_prefix", message);
     }
     if mqtt.keep_alive_s < 5 {
         report("mqtt.keep_alive_s", format!("`keep_alive_s` is {}, expected 5 or more", mqtt.keep_alive_s));

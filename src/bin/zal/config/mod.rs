@@ -50,6 +50,9 @@ pub struct Config {
     /// Health and metrics.
     #[serde(default)]
     pub http: Http,
+    /// When something counts as wrong.
+    #[serde(default)]
+    pub health: Health,
     /// What the sensor's files mean.
     #[serde(default)]
     #[schemars(with = "serde_json::Value")]
@@ -118,6 +121,13 @@ pub struct Detector {
     #[serde(default)]
     #[schemars(with = "String")]
     pub mode: Mode,
+    /// Whether the bundle's golden scans are judged before the first part.
+    #[serde(default = "default_selftest")]
+    pub selftest: bool,
+}
+
+const fn default_selftest() -> bool {
+    true
 }
 
 /// What runs the networks.
@@ -132,6 +142,9 @@ pub struct Engine {
     /// `tensorrt`, `cuda`, `cpu`: tried in this order.
     #[schemars(with = "Vec<String>")]
     pub providers: Vec<Provider>,
+    /// The provider that must run, or an alarm is raised; without it any of the list will do.
+    #[schemars(with = "Option<String>")]
+    pub expected_provider: Option<Provider>,
     /// Threads within one network.
     pub threads: usize,
     /// Folder of TensorRT engines.
@@ -145,6 +158,7 @@ impl Default for Engine {
             choice: options.choice,
             runtime_library: options.runtime_library,
             providers: options.providers,
+            expected_provider: None,
             threads: options.threads,
             cache_dir: options.cache_dir,
         }
@@ -233,6 +247,12 @@ pub struct Mqtt {
     /// Keep-alive; the broker publishes the last will after one and a half of it.
     #[serde(default = "default_keep_alive_s")]
     pub keep_alive_s: u16,
+    /// Days before the end of a certificate at which an alarm is raised.
+    #[serde(default = "default_certificate_warn_days")]
+    pub certificate_warn_days: u16,
+    /// Home Assistant's discovery prefix, usually `homeassistant`; nothing is sent there
+    /// without it.
+    pub home_assistant_prefix: Option<String>,
 }
 
 /// Health and metrics over HTTP.
@@ -249,6 +269,23 @@ pub struct Http {
 impl Default for Http {
     fn default() -> Self {
         Self { enabled: true, listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9120)) }
+    }
+}
+
+/// When something counts as wrong.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Health {
+    /// A detector that works on one scan for longer than this hangs: systemd is no longer told
+    /// that the daemon lives, and restarts it.
+    pub stuck_ms: u64,
+    /// Free space of a disk below which an alarm is raised.
+    pub disk_low_mb: u64,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self { stuck_ms: 60_000, disk_low_mb: 500 }
     }
 }
 
@@ -270,6 +307,10 @@ const fn default_keep_count() -> usize {
 
 const fn default_keep_alive_s() -> u16 {
     10
+}
+
+const fn default_certificate_warn_days() -> u16 {
+    30
 }
 
 /// One thing that is wrong with a configuration.

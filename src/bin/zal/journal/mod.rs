@@ -13,6 +13,8 @@
 //! events       id, created_utc, code, text           what an operator should be able to look up
 //! ```
 
+mod age;
+mod replay;
 mod unacked;
 
 use std::path::{Path, PathBuf};
@@ -170,6 +172,7 @@ impl Journal {
                  PRIMARY KEY (key, position)) WITHOUT ROWID;
              CREATE TABLE IF NOT EXISTS events (
                  id INTEGER PRIMARY KEY, created_utc TEXT NOT NULL, code TEXT NOT NULL, text TEXT NOT NULL);
+             CREATE TABLE IF NOT EXISTS replays (seq INTEGER PRIMARY KEY);
              INSERT OR IGNORE INTO meta VALUES ('schema_version', '1'), ('next_seq', '1');
              COMMIT;",
         )

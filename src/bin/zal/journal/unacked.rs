@@ -20,6 +20,8 @@ pub struct Outgoing {
     pub seq: u64,
     /// Its JSON as committed.
     pub body: String,
+    /// Whether someone asked for it again.
+    pub replayed: bool,
 }
 
 impl Journal {
@@ -35,11 +37,11 @@ impl Journal {
     ) -> Result<Vec<Outgoing>, JournalError> {
         let sql = match lane {
             Lane::Alert => {
-                "SELECT seq, body FROM results WHERE alert = 1 AND alert_acked = 0
+                "SELECT seq, body, seq IN replays FROM results WHERE alert = 1 AND alert_acked = 0
                  AND seq >= ?1 AND seq < ?2 ORDER BY seq LIMIT ?3"
             }
             Lane::Result => {
-                "SELECT seq, body FROM results WHERE result_acked = 0
+                "SELECT seq, body, seq IN replays FROM results WHERE result_acked = 0
                  AND seq >= ?1 AND seq < ?2 ORDER BY seq LIMIT ?3"
             }
         };
@@ -48,7 +50,7 @@ impl Journal {
             self.connection
                 .prepare_cached(sql)?
                 .query_map(params![to_sql(range.start), to_sql(range.end), count_max], |row| {
-                    Ok(Outgoing { seq: from_sql(row.get(0)?), body: row.get(1)? })
+                    Ok(Outgoing { seq: from_sql(row.get(0)?), body: row.get(1)?, replayed: row.get(2)? })
                 })?
                 .collect::<rusqlite::Result<Vec<_>>>()
         };

@@ -175,7 +175,7 @@ fn demo_config(broker: &str, out: &Path, calibration_count: usize, threads: u64)
             queue_len_max: AHEAD_COUNT,
             keep_done_count: usize::MAX,
         },
-        detector: config::Detector { bundle: PathBuf::new(), mode: Mode::default() },
+        detector: config::Detector { bundle: PathBuf::new(), mode: Mode::default(), selftest: false },
         engine: config::Engine {
             threads: usize::try_from(threads).unwrap_or(1),
             runtime_library: std::env::var_os("ORT_DYLIB_PATH").map(PathBuf::from),
@@ -200,9 +200,12 @@ fn demo_config(broker: &str, out: &Path, calibration_count: usize, threads: u64)
             client_key_file: None,
             username: None,
             password_file: None,
+            certificate_warn_days: 30,
+            home_assistant_prefix: None,
             keep_alive_s: 10,
         },
         http: config::Http { enabled: false, listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) },
+        health: config::Health::default(),
         sensor: zal::scan::SensorProfile::default(),
     }
 }
@@ -234,7 +237,7 @@ impl Demo {
     fn judge_all(&mut self, daemon: Daemon) -> anyhow::Result<()> {
         let subscriber = Subscriber::start(&self.config.mqtt.url, &self.config.device.topic_base())?;
         let stopper = daemon.stopper();
-        let running = std::thread::spawn(move || daemon.run_to_end());
+        let running = std::thread::spawn(move || daemon.run_to_end(|_| None::<()>).map(drop));
         let heard = self.feed(&subscriber);
         stopper.stop();
         let ended = running.join().map_err(|_| anyhow::anyhow!("the daemon panicked"))?;
