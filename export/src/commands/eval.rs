@@ -1,13 +1,14 @@
 //! `zal-export eval`: the zero-shot matrix.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Map, Value};
 
 use super::study::EngineArgs;
 use crate::eval::{self, Options, Shard};
+use crate::gate;
 use crate::provenance::command_line;
 use crate::study::graphs::Trainer;
 
@@ -22,6 +23,12 @@ pub struct Args {
     /// Data sets in the MVTec 3D-AD layout: one for all seeds, or one a seed, in their order
     #[arg(long, value_name = "DIR[,DIR2]", value_delimiter = ',')]
     data: Vec<PathBuf>,
+    /// Judge a shipped bundle instead, through the daemon's own engine (see `zal-export gate`, which has more options)
+    #[arg(long, value_name = "ZALB", requires = "data", conflicts_with_all = ["merge", "shard", "methods", "training", "seeds", "rgb", "epochs", "settings", "keep_going"])]
+    bundle: Option<PathBuf>,
+    /// Public key that signed the bundle, from `zal-export key`; the development key is known
+    #[arg(long, value_name = "PUB", requires = "bundle")]
+    key: Option<PathBuf>,
     /// Put finished shards together instead: their folders
     #[arg(long, value_name = "OUT", num_args = 1.., conflicts_with_all = ["data", "shard", "methods", "training", "test", "seeds"])]
     merge: Vec<PathBuf>,
@@ -109,6 +116,11 @@ impl fmt::Display for LeftOutError {
 /// # Errors
 /// Names what in request or data cannot be used, what failed, or that something was left out.
 pub fn run(args: &Args, trainer: &Trainer<'_>) -> Result<()> {
+    if let Some(bundle) = &args.bundle {
+        let page = gate::run(&gate_request(args, bundle)?, &|words| eprintln!("{words}"))?;
+        println!("{}", page.display());
+        return Ok(());
+    }
     let count = if args.merge.is_empty() {
         eval::run(&options(args)?, trainer)?
     } else {
@@ -119,6 +131,26 @@ pub fn run(args: &Args, trainer: &Trainer<'_>) -> Result<()> {
         return Err(LeftOutError { count, out: args.out.clone() }.into());
     }
     Ok(())
+}
+
+fn gate_request(args: &Args, bundle: &Path) -> Result<gate::Request> {
+    let [data] = args.data.as_slice() else {
+        bail!("--data: found {} data sets, expected one for a bundle", args.data.len());
+    };
+    let key = |path: &PathBuf| {
+        std::fs::read_to_string(path).with_context(|| format!("cannot read the key {}", path.display()))
+    };
+    Ok(gate::Request {
+        bundle: bundle.into(),
+        keys: args.key.iter().map(key).collect::<Result<_>>()?,
+        data: data.clone(),
+        classes: args.test.clone(),
+        modes: Vec::new(),
+        out: args.out.clone(),
+        engine: args.engine.options(),
+        bank_data: None,
+        command: command_line(std::env::args()),
+    })
 }
 
 fn options(args: &Args) -> Result<Options> {

@@ -13,6 +13,7 @@ use super::left_out::GroupId;
 use super::record::Record;
 use super::request::Request;
 use super::{output, row_tables};
+use crate::report;
 use crate::study::plan::Plan;
 use crate::study::table::{Cell, Place, read_cells};
 
@@ -47,6 +48,9 @@ pub fn merge(parts: &[PathBuf], out: &Path, command: &str) -> Result<usize> {
     output::begin(out, command)?;
     row_tables::merge(&parts.iter().map(|part| part.out).collect::<Vec<_>>(), out)?;
     output::write(out, &plan, &record, &cells)?;
+    let title = "Evaluation, merged".to_owned();
+    let command = Some(command.to_owned());
+    report::write(out, report::Options { title, command, explain: None })?;
     Ok(record.left_out.len())
 }
 

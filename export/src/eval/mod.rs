@@ -16,6 +16,8 @@
 //! OUT/tables.md, tables.csv    the paper's tables, with ours beside them
 //! OUT/summary.csv     means and paired differences with intervals
 //! OUT/confounds.csv   what tells good from defective scans by itself
+//! OUT/scans.csv, curves.csv    every judged scan, the curves of every class
+//! OUT/report.html     the page: see [`crate::report`]
 //! OUT/timing.txt      time and memory; OUT/command.txt: the command; no part of the result
 //! OUT/cache, trained, cells    what a run goes on from: see [`crate::study`]
 //! ```
@@ -28,8 +30,9 @@ mod left_out;
 mod merge;
 pub mod methods;
 mod output;
+mod page;
 mod progress;
-mod published;
+pub(crate) mod published;
 mod record;
 mod request;
 mod row_tables;
@@ -155,6 +158,7 @@ pub fn run(options: &Options, trainer: &Trainer<'_>) -> Result<usize> {
     output::write(&options.out, &plan, &record, &outcome.cells)?;
     times.add(&outcome.times);
     write_timing(options, &times, start)?;
+    page::write(options, &plan, &sets)?;
     Ok(record.left_out.len())
 }
 

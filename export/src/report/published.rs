@@ -2,14 +2,8 @@
 //! tables 1 (AUPRO, published rule, limit 0.3) and 2 (image AUROC), on MVTec 3D-AD, in percent. Of BTF and 3DSR the
 //! paper prints the rows' means alone.
 
-use std::path::Path;
-
-use anyhow::{Context, Result};
-
-use super::csv::Table;
-
-const AUPRO: &str = include_str!("published/aupro.csv");
-const AUROC: &str = include_str!("published/auroc.csv");
+use crate::eval::published::{CLASSES, MEAN, METHODS, value};
+use crate::study::table::Figure;
 
 /// Where the figures are from, in words.
 pub const SOURCE: &str =
@@ -29,41 +23,25 @@ pub struct PublishedRow {
 }
 
 /// The rows of AUPRO.
-///
-/// # Errors
-/// Never: the tables are part of the program, and tested.
-pub fn aupro() -> Result<Vec<PublishedRow>> {
-    rows(AUPRO)
+#[must_use]
+pub fn aupro() -> Vec<PublishedRow> {
+    rows(Figure::Aupro)
 }
 
 /// The rows of the image AUROC.
-///
-/// # Errors
-/// Never: the tables are part of the program, and tested.
-pub fn auroc() -> Result<Vec<PublishedRow>> {
-    rows(AUROC)
+#[must_use]
+pub fn auroc() -> Vec<PublishedRow> {
+    rows(Figure::ImageAuroc)
 }
 
-fn rows(text: &str) -> Result<Vec<PublishedRow>> {
-    let table = Table::parse(Path::new("published figures"), text)?;
-    let classes = 1..table.need("mean")?;
-    let means =
-        [("3DzAL", "mean"), ("BTF", "btf_mean"), ("3DSR", "3dsr_mean")].map(|(m, c)| (m, table.need(c)));
-    let mut rows = Vec::new();
-    for index in 0..table.rows.len() {
-        for (method, column) in &means {
-            let column = *column.as_ref().map_err(|e| anyhow::anyhow!("{e}"))?;
-            let percent = |column: usize| Ok(table.number(index, column)?.map(|p| p / 100.0));
-            let mut fields = Vec::new();
-            for class in classes.clone().filter(|_| *method == "3DzAL") {
-                let value: Result<Option<f64>> = percent(class);
-                fields.extend(value?.map(|value| (table.names[class].clone(), value)));
-            }
-            let mean = percent(column)?.context("every row has its means")?;
-            rows.push(PublishedRow { method, training: table.rows[index][0].clone(), fields, mean });
-        }
-    }
-    Ok(rows)
+fn rows(figure: Figure) -> Vec<PublishedRow> {
+    let row = |training: &'static str, method: &'static str| {
+        let field = |class: &str| Some((class.to_owned(), value(figure, method, training, class)?));
+        let fields = CLASSES.iter().filter_map(|class| field(class)).collect();
+        let mean = value(figure, method, training, MEAN)?;
+        Some(PublishedRow { method, training: training.to_owned(), fields, mean })
+    };
+    CLASSES.iter().flat_map(|training| METHODS.iter().filter_map(|method| row(training, method))).collect()
 }
 
 #[cfg(test)]
@@ -73,7 +51,7 @@ mod tests {
 
     #[test]
     fn the_printed_means_recompute() {
-        for rows in [aupro().expect("rows"), auroc().expect("rows")] {
+        for rows in [aupro(), auroc()] {
             assert_eq!(rows.len(), 30);
             for row in rows.iter().filter(|row| row.method == "3DzAL") {
                 assert_eq!(row.fields.len(), 9, "{}", row.training);
@@ -85,7 +63,7 @@ mod tests {
         let grand = |rows: Vec<PublishedRow>, method: &str| {
             mean(rows.iter().filter(|row| row.method == method).map(|row| row.mean)).expect("ten")
         };
-        assert!((grand(aupro().expect("rows"), "3DzAL") - 0.708).abs() < 0.000_6);
-        assert!((grand(auroc().expect("rows"), "BTF") - 0.512).abs() < 0.001);
+        assert!((grand(aupro(), "3DzAL") - 0.708).abs() < 0.000_6);
+        assert!((grand(auroc(), "BTF") - 0.512).abs() < 0.001);
     }
 }

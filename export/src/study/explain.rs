@@ -7,7 +7,7 @@ use zal::metrics::MaskedMap;
 use zal::score::AnomalyMap;
 
 use super::cache::Cache;
-use super::data_set::ScanFile;
+use super::data_set::{DataSet, ScanFile};
 use super::graphs::{Graph, TrainRequest, TrainedStore};
 use super::judge::Group;
 use super::plan::Plan;
@@ -39,7 +39,20 @@ pub struct Explained {
 /// When the plan, the data or the folder do not have what the place names, or its training was not kept.
 pub fn explain(plan: &Plan, setup: &Setup, place: &Place, scans: &[String]) -> Result<Vec<Explained>> {
     plan.check()?;
-    let sets = open_data_sets(plan, setup)?;
+    explain_in(plan, setup, &open_data_sets(plan, setup)?, place, scans)
+}
+
+/// As [`explain`], with a checked plan and its data sets at hand.
+///
+/// # Errors
+/// As [`explain`].
+pub fn explain_in(
+    plan: &Plan,
+    setup: &Setup,
+    sets: &[DataSet],
+    place: &Place,
+    scans: &[String],
+) -> Result<Vec<Explained>> {
     let set_index = sets.iter().position(|set| set.name == place.data_set);
     let set_index = set_index.with_context(|| format!("there is no data set {}", place.data_set))?;
     let arm = plan.arms.iter().find(|arm| arm.name == place.arm);
