@@ -190,7 +190,7 @@ mod tests {
         for (name, words) in [
             ("line anchors x", "number of scans"),
             ("line buffer 8 at 3", "from 0 to 1"),
-            ("line anchors", "there are: 3dzal, btf,"),
+            ("line anchors", "there are: 3dzal, without, btf,"),
             ("3DSR", "there is no method `3DSR`"),
         ] {
             let refused = format!("{:#}", by_name(name).expect_err("no method"));

@@ -106,14 +106,14 @@ mod tests {
         let once = quarter.color(&image);
         assert_ne!(once, image);
         let last = FRAME_SIZE - 1;
-        // Row down, column along: the turned frame's first pixel was at the end of the first row.
-        assert_eq!(once.pixels[0], image.pixels[last]);
+        // The turned frame's first pixel was the first of the last row.
+        assert_eq!(once.pixels[0], image.pixels[last * FRAME_SIZE]);
         let round = quarter.color(&quarter.color(&quarter.color(&once)));
         let off = round.pixels.iter().zip(&image.pixels).flat_map(|(a, b)| a.iter().zip(b));
         assert!(off.map(|(a, b)| a.abs_diff(*b)).max().is_some_and(|off| off <= 4));
         let mut object = vec![false; FRAME_SIZE * FRAME_SIZE];
-        object[last] = true;
+        object[last * FRAME_SIZE] = true;
         assert!(quarter.mask(&object)[0]);
-        assert_eq!((quarter.patch(0), Turn::new(0, 5).patch(123)), (27, 123));
+        assert_eq!((quarter.patch(0), Turn::new(0, 5).patch(123)), (27 * 28, 123));
     }
 }
