@@ -29,7 +29,7 @@ figcaption{font-size:.88em;font-weight:600;margin:.2rem 0 .35rem}
 svg{max-width:100%;height:auto}svg text:not(.in){fill:var(--ink)}svg .g{stroke:var(--line)}svg .c0{stroke:var(--soft);\
 stroke-opacity:.65}svg .c1{stroke:var(--accent)}svg .c2{stroke:var(--soft)}svg .c3{stroke:var(--warm)}
 .note{color:var(--soft);font-size:.92em}.warning{border-left:4px solid var(--warm);background:var(--panel);padding:.5rem .8rem}
-.scan{margin:1.1rem 0}.scan p{margin:.2rem 0}.panels{display:flex;flex-wrap:wrap;gap:.7rem}.panels figure{max-width:23%;\
+.scan{margin:1.1rem 0}.scan p{margin:.2rem 0}.panels{display:flex;flex-wrap:wrap;gap:.7rem}.panels figure{width:23.5%;\
 min-width:190px}.panels img{width:100%;height:auto;border-radius:4px}.panels figcaption{font-weight:400;color:var(--soft)}
 dt{font-weight:600;margin-top:.5rem}dd{margin:0 0 0 1.2rem;overflow-wrap:anywhere}
 @media print{body{max-width:none}nav{display:none}}
