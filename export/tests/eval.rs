@@ -223,7 +223,13 @@ fn a_run_that_was_killed_again_and_again_ends_with_the_same_bytes() {
     assert_eq!(folders.filter(|path| path.extension().is_none()).count(), 2, "each training was kept once");
     let tables = read(&data.out("killed/tables.md"));
     assert!(tables.contains("Every value is zero-shot") && tables.contains("not comparable"), "{tables}");
-    assert!(read(&data.out("killed/run.json")).contains("\"pool\": [\n        \"ring\""));
+    let record: serde_json::Value =
+        serde_json::from_str(&read(&data.out("killed/run.json"))).expect("a record");
+    for seen in record["seen"].as_array().expect("a list") {
+        let pool = seen["pool"].as_array().expect("a list");
+        let own = pool.contains(&seen["group"]["training"]);
+        assert_eq!(own, seen["group"]["method"] == "3dzal", "the pool of a training is recorded: {seen}");
+    }
 }
 
 /// Breaks the set, and gives what is to be said without and with `--keep-going`.

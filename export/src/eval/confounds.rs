@@ -42,7 +42,10 @@ impl Confound {
     }
 }
 
-const STATISTICS: [(&str, fn(&Facts) -> f32); 4] = [
+/// A number of a scan that knows nothing of defects.
+type Statistic = fn(&Facts) -> f32;
+
+const STATISTICS: [(&str, Statistic); 4] = [
     ("missing points", |facts| facts.missing_share),
     ("brightness", |facts| facts.brightness),
     ("depth", |facts| facts.depth_m),

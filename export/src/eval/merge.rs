@@ -64,7 +64,8 @@ impl<'a> Part<'a> {
         let fields = |part: &Part<'_>| serde_json::to_value(&part.record.request);
         let (found, expected) = (fields(self)?, fields(first)?);
         if let (Value::Object(found), Value::Object(expected)) = (&found, &expected) {
-            for (key, value) in found.iter().filter(|(key, value)| expected.get(*key) != Some(value)) {
+            let mut differing = found.iter().filter(|(key, value)| expected.get(*key) != Some(value));
+            if let Some((key, value)) = differing.next() {
                 bail!(
                     "{} is of another evaluation than {}: `{key}` is {value} there, expected {}",
                     self.out.display(),
