@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 mod acquire;
+mod alarms;
 #[cfg(feature = "demo")]
 mod broker;
 mod bundled;

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use tracing_subscriber::EnvFilter;
 
+use crate::alarms::{AlarmCode, Alarms};
 use crate::message::{ClockBody, Counts, EvaluationBody};
 
 /// Upper bounds of the histogram of detection times, milliseconds.
@@ -95,9 +96,7 @@ pub struct Metrics {
     published_count: AtomicU64,
     mqtt_connected: AtomicBool,
     ready: AtomicBool,
-    intake_failing: AtomicBool,
-    journal_failing: AtomicBool,
-    publish_refused: AtomicBool,
+    alarms: Alarms,
 }
 
 impl Default for Metrics {
@@ -117,9 +116,7 @@ impl Default for Metrics {
             published_count: zero(),
             mqtt_connected: AtomicBool::new(false),
             ready: AtomicBool::new(false),
-            intake_failing: AtomicBool::new(false),
-            journal_failing: AtomicBool::new(false),
-            publish_refused: AtomicBool::new(false),
+            alarms: Alarms::default(),
         }
     }
 }
@@ -214,11 +211,6 @@ impl Metrics {
         self.published_count.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Notes whether the broker refuses rows.
-    pub fn set_publish_refused(&self, refused: bool) {
-        self.publish_refused.store(refused, Ordering::Relaxed);
-    }
-
     /// Whether the broker is connected.
     pub fn mqtt_connected(&self) -> bool {
         self.mqtt_connected.load(Ordering::Relaxed)
@@ -239,25 +231,28 @@ impl Metrics {
         self.ready.store(ready, Ordering::Relaxed);
     }
 
+    /// What is wrong at present.
+    pub const fn alarms(&self) -> &Alarms {
+        &self.alarms
+    }
+
     /// Notes whether scans can be listed and claimed.
     pub fn set_intake_failing(&self, failing: bool) {
-        self.intake_failing.store(failing, Ordering::Relaxed);
+        self.alarms.set(AlarmCode::IntakeFailing, failing, "the spool cannot be read or moved");
     }
 
     /// Notes whether results can be committed.
     pub fn set_journal_failing(&self, failing: bool) {
-        self.journal_failing.store(failing, Ordering::Relaxed);
+        self.alarms.set(AlarmCode::JournalFailing, failing, "results cannot be committed to the journal");
     }
 
     /// What is wrong, in words.
     pub fn degraded(&self) -> Vec<String> {
-        let conditions = [
-            (&self.intake_failing, "the spool cannot be read or moved"),
-            (&self.journal_failing, "results cannot be committed to the journal"),
-            (&self.publish_refused, "the broker refuses to take results"),
-        ];
-        let set = conditions.iter().filter(|(flag, _)| flag.load(Ordering::Relaxed));
-        set.map(|(_, words)| (*words).to_owned()).collect()
+        self.alarms
+            .active()
+            .into_iter()
+            .map(|alarm| format!("{}: {}", alarm.code.as_str(), alarm.text))
+            .collect()
     }
 
     /// The counters in Prometheus' text format.

@@ -43,7 +43,8 @@ pub fn run(args: &Args) -> CommandResult {
     Ok(Exit::Ok)
 }
 
-fn config_failure(error: ConfigError) -> Failure {
+/// How a configuration that cannot be used ends a command.
+pub fn config_failure(error: ConfigError) -> Failure {
     let exit = match error {
         ConfigError::Read { .. } => Exit::NoInput,
         ConfigError::Wrong { .. } => Exit::Config,

@@ -125,7 +125,7 @@ impl Lanes {
 
     /// Picks again everything unconfirmed, such as after the journal could not be read. Rows in
     /// flight must be left out by the caller.
-    fn rewind(&mut self) {
+    pub fn rewind(&mut self) {
         for lane in [Lane::Alert, Lane::Result] {
             let live_from = self.live_from;
             let cursor = self.cursor(lane);

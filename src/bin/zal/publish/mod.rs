@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinSet, block_in_place};
 use tracing::{debug, error, info, warn};
 
+use crate::alarms::AlarmCode;
 use crate::config;
 use crate::journal::{Journal, Lane};
 use crate::message::{self, BirthBody, DaemonState, MetricsBody, ResultBody, StateBody, Status, StatusBody};
@@ -190,12 +191,16 @@ struct Connection<'a> {
     birth: Option<BirthBody>,
     state: Option<StateBody>,
     stop_by: Option<Instant>,
+    /// How often a replay had been asked for when the lanes were last rewound.
+    replay_count: u64,
 }
 
 impl<'a> Connection<'a> {
     fn new(owner: &'a mut Publisher, journal: &'a mut Journal, link: Link, number: u64) -> Self {
         let live_from = owner.feed.borrow_and_update().next_seq;
+        let replay_count = block_in_place(|| journal.replay_count()).unwrap_or_default();
         Self {
+            replay_count,
             owner,
             journal,
             link,
@@ -271,7 +276,8 @@ impl<'a> Connection<'a> {
             Lane::Alert => "alert",
             Lane::Result => "result",
         };
-        let body = if pick.historical { as_historical(pick.row.body) } else { pick.row.body };
+        let body =
+            if pick.historical || pick.row.replayed { as_historical(pick.row.body) } else { pick.row.body };
         self.send(sent, leaf, body, PublishOptions::at_least_once().properties(json_properties())).await
     }
 
@@ -328,6 +334,11 @@ impl<'a> Connection<'a> {
 
     async fn on_tick(&mut self) -> anyhow::Result<()> {
         self.lanes.revisit();
+        let replay_count = block_in_place(|| self.journal.replay_count()).unwrap_or(self.replay_count);
+        if replay_count != self.replay_count {
+            self.replay_count = replay_count;
+            self.lanes.rewind();
+        }
         if !self.in_flight.is_empty() && self.last_ack.elapsed() > ACK_TIMEOUT {
             anyhow::bail!("the broker has confirmed nothing for {} s", ACK_TIMEOUT.as_secs());
         }
@@ -354,7 +365,11 @@ impl<'a> Connection<'a> {
         }
         let refused = self.lanes.has_refused();
         if refused || !confirmed.is_empty() {
-            self.owner.metrics.set_publish_refused(refused);
+            self.owner.metrics.alarms().set(
+                AlarmCode::PublishRefused,
+                refused,
+                "the broker refuses to take results",
+            );
         }
         let journal = &mut self.journal;
         if !confirmed.is_empty() {
