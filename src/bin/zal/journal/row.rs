@@ -35,7 +35,8 @@ impl Row {
             claim_id: entry.claim_id.into(),
             part_id: entry.part_id.into(),
             evaluation: entry.evaluation.into(),
-            score: entry.score.map(f64::from),
+            // SQLite knows no NaN.
+            score: entry.score.filter(|score| score.is_finite()).map(f64::from),
             created_utc: entry.created_utc.into(),
             session: entry.session.into(),
             body: (entry.body)(seq),

@@ -177,6 +177,20 @@ fn calibration_scores_come_back_in_order_and_by_key() {
 }
 
 #[test]
+fn a_score_that_is_no_number_is_no_damage() {
+    let place = Place::new();
+    let mut journal = place.open();
+    for (claim, score) in [("a", f32::NAN), ("b", f32::INFINITY), ("c", -0.0), ("d", f32::MIN_POSITIVE / 2.0)]
+    {
+        let mut body = |seq| seq.to_string();
+        let odd = Entry { score: Some(score), ..entry(claim, "undefined", &mut body) };
+        journal.commit(&mut [odd]).unwrap();
+    }
+    drop(journal);
+    assert_eq!(place.open().damage(), None);
+}
+
+#[test]
 fn another_devices_journal_and_another_version_are_refused_and_stay() {
     let place = Place::new();
     let journal = place.open();

@@ -75,6 +75,11 @@ impl Deadlines {
 
     /// Answers what is due until `ended` says that the detector thread has ended.
     pub fn run(self, answers: &SyncSender<Judged>, ended: &Receiver<()>) {
+        if self.limit.is_none() {
+            // Nothing is sent; it returns when the detector thread ends.
+            let _ = ended.recv();
+            return;
+        }
         while ended.recv_timeout(LOOK_INTERVAL) == Err(RecvTimeoutError::Timeout) {
             for (claim, waited) in self.take_due(Instant::now()) {
                 let reason = self.reason(waited);
