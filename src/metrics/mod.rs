@@ -26,9 +26,9 @@ mod tests;
 
 pub use auroc::{auroc, auroc_interval};
 pub use bootstrap::{Bootstrap, Draws};
+pub use counted::Counted;
 pub use curve::roc;
 pub use f1::f1_max;
-pub use counted::Counted;
 pub use overlap::RankedPixels;
 pub use pool::{Domain, PixelPool};
 pub use tally::{DefectPixels, Tally};

@@ -112,7 +112,9 @@ mod tests {
         let mut scores = vec![2.0; 28 * 28];
         assert!(eight_bit_map(&grid, &scores).iter().all(|v| (v - 2.0).abs() < 1e-6), "a flat map stays");
         // Between two equal cells their value is reached exactly.
-        [0, 1, 28, 29].map(|offset| scores[14 * 28 + 14 + offset] = 200.0);
+        for offset in [0, 1, 28, 29] {
+            scores[14 * 28 + 14 + offset] = 200.0;
+        }
         let map = eight_bit_map(&grid, &scores);
         let step = 200.0 / 255.0;
         assert!(map.iter().all(|v| ((v / step) - (v / step).round()).abs() < 1e-3), "255 steps");
