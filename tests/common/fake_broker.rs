@@ -171,6 +171,11 @@ impl FakeBroker {
         self.heard.lock().unwrap().disconnects
     }
 
+    /// Number of PUBLISHes on a leaf so far.
+    pub fn count(&self, leaf: &str) -> usize {
+        self.heard.lock().unwrap().publishes.iter().filter(|p| p.leaf() == leaf).count()
+    }
+
     /// All PUBLISHes on a leaf so far.
     pub fn on(&self, leaf: &str) -> Vec<Publish> {
         self.heard.lock().unwrap().publishes.iter().filter(|p| p.leaf() == leaf).cloned().collect()

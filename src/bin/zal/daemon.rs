@@ -22,7 +22,7 @@ use zal::bundle::Bundle;
 use zal::detector::Detector;
 
 use crate::acquire::intake::{Acquired, Intake, Wake};
-use crate::acquire::{Claim, Spool};
+use crate::acquire::{Claim, Spool, Suspects};
 use crate::alarms::{AlarmCode, Alarms};
 use crate::config::{self, Config};
 use crate::control::{Answers, SelfTest};
@@ -32,7 +32,7 @@ use crate::message::EngineBody;
 use crate::publish::Publisher;
 use crate::record::{Feed, Identity, Recorder};
 use crate::telemetry::{Metrics, new_session, words_of};
-use crate::worker::{Calibrator, Judged, Worker};
+use crate::worker::{Calibrator, Deadlines, Judged, Worker};
 use crate::{clock, http};
 
 /// How often the main thread looks after the others.
@@ -162,9 +162,10 @@ fn open(config: &Config, bundle: String, detector: Detector, signals: Signals) -
             .map_err(|error| Failure::new(Exit::Io, error))?;
     }
     let base = config.device.topic_base();
-    let journal =
-        Journal::open(&config.journal.path, &base).map_err(|error| Failure::new(Exit::Io, error))?;
-    let acks = Journal::open_for_acks(&config.journal.path).map_err(|error| Failure::new(Exit::Io, error))?;
+    let (path, spill_dir) = (&config.journal.path, &config.journal.spill_dir);
+    let io = |error| Failure::new(Exit::Io, error);
+    let journal = Journal::open(path, &base, spill_dir).map_err(io)?;
+    let acks = Journal::open_for_acks(path, spill_dir).map_err(io)?;
     let daemon = Assembly { config, identity, spool, journal, acks, detector, signals }.start()?;
     if let Some(text) = fallback {
         daemon.metrics.alarms().raise(AlarmCode::EngineFallback, text);
@@ -235,11 +236,15 @@ struct Assembly<'a> {
 impl Assembly<'_> {
     fn start(self) -> Result<Daemon, Failure> {
         let io = |error: anyhow::Error| Failure::new(Exit::Io, error);
-        let left_over = settle_left_over(&self.spool, &self.journal).map_err(io)?;
+        let (suspects, in_hand) = Suspects::open(self.spool.work());
+        let left_over = settle_left_over(&self.spool, &self.journal, &in_hand).map_err(io)?;
         let calibrator = self.calibrator().map_err(io)?;
         let metrics = Arc::new(Metrics::default());
         metrics.set_info(self.info());
         metrics.set_disks(self.disks());
+        if let Some(text) = self.journal.damage() {
+            metrics.alarms().raise(AlarmCode::JournalCorrupt, text);
+        }
         let stop = Arc::new(AtomicBool::new(false));
         let reload = Arc::new(AtomicBool::new(false));
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -264,7 +269,11 @@ impl Assembly<'_> {
         }
         let (acquired_tx, acquired_rx) = mpsc::sync_channel::<Acquired>(self.config.spool.queue_len_max);
         let (judged_tx, judged_rx) = mpsc::sync_channel::<Judged>(JUDGED_LEN_MAX);
-        let intake = self.intake(&metrics);
+        let deadlines = Deadlines::new(Duration::from_millis(self.config.deadline.part_deadline_ms));
+        let intake = self.intake(&metrics, &deadlines, &suspects, judged_tx.clone());
+        // Dropped with the detector thread: then nothing is due any more.
+        let (detector_lives, detector_ended) = mpsc::channel::<()>();
+        let (watched, due_tx) = (deadlines.clone(), judged_tx.clone());
         let publisher = self.publisher(feed_rx, stop_rx, &metrics, &waker);
         let engine = self.identity.engine.clone();
         let stop_timeout = publisher.stop_timeout;
@@ -272,6 +281,8 @@ impl Assembly<'_> {
             judge: judge_with(self.detector),
             calibrator,
             wait_max: Duration::from_millis(self.config.deadline.wait_ms),
+            deadlines,
+            suspects,
             metrics: Arc::clone(&metrics),
             stop: Arc::clone(&stop),
         };
@@ -281,6 +292,8 @@ impl Assembly<'_> {
             identity: self.identity,
             evidence: self.config.evidence.clone(),
             keep_done_count: self.config.spool.keep_done_count,
+            journal_size_max_bytes: self.config.journal.size_max_mb.saturating_mul(1_000_000),
+            unsettled: Vec::new(),
             feed: feed.clone(),
             metrics: Arc::clone(&metrics),
             stop: Arc::clone(&stop),
@@ -289,7 +302,12 @@ impl Assembly<'_> {
         let threads = vec![
             spawn("zal-intake", move || intake.run(left_over, &wakes, intake_waker, &acquired_tx))
                 .map_err(io)?,
-            spawn("zal-detector", move || worker.run(&acquired_rx, &judged_tx, &worker_waker)).map_err(io)?,
+            spawn("zal-detector", move || {
+                let _lives = detector_lives;
+                worker.run(&acquired_rx, &judged_tx, &worker_waker);
+            })
+            .map_err(io)?,
+            spawn("zal-deadline", move || watched.run(&due_tx, &detector_ended)).map_err(io)?,
             spawn("zal-recorder", move || recorder.run(&judged_rx)).map_err(io)?,
         ];
         let publisher = runtime.spawn(publisher.run(self.acks));
@@ -340,13 +358,25 @@ impl Assembly<'_> {
         Ok(Calibrator::from_first(settings.from_first_count, settings.rate(), scores))
     }
 
-    fn intake(&self, metrics: &Arc<Metrics>) -> Intake {
+    fn intake(
+        &self,
+        metrics: &Arc<Metrics>,
+        deadlines: &Deadlines,
+        suspects: &Suspects,
+        answers: mpsc::SyncSender<Judged>,
+    ) -> Intake {
         Intake {
             spool: self.spool.clone(),
             profile: self.config.sensor.clone(),
             queue_len_max: self.config.spool.queue_len_max,
             poll_interval: Duration::from_millis(self.config.spool.poll_interval_ms),
             settle: Duration::from_millis(self.config.spool.settle_ms),
+            picture_wait: Duration::from_millis(self.config.spool.picture_wait_ms),
+            tries_max: self.config.spool.tries_max,
+            wait_max: Duration::from_millis(self.config.deadline.wait_ms),
+            deadlines: deadlines.clone(),
+            answers,
+            suspects: suspects.clone(),
             metrics: Arc::clone(metrics),
         }
     }
@@ -405,15 +435,24 @@ fn judge_with(
 }
 
 /// Claims of a former run: those that were answered are moved away, the others are judged.
-fn settle_left_over(spool: &Spool, journal: &Journal) -> anyhow::Result<Vec<Claim>> {
+/// `in_hand` are those that the former run was at when it ended.
+fn settle_left_over(spool: &Spool, journal: &Journal, in_hand: &[String]) -> anyhow::Result<Vec<Claim>> {
     let mut open = Vec::new();
-    for claim in spool.left_over().context("cannot list the spool's work folder")? {
-        match journal.disposition_of(&claim.id)? {
-            Some(disposition) => spool
-                .settle(&claim.id, disposition, "see the journal")
-                .unwrap_or_else(|error| warn!(%error, claim = claim.id, "the scan stays in work/")),
-            None => open.push(claim),
+    let settle = |claim: &Claim| -> anyhow::Result<bool> {
+        let Some(disposition) = journal.disposition_of(&claim.id)? else { return Ok(false) };
+        spool
+            .settle(claim, disposition, "see the journal")
+            .unwrap_or_else(|error| warn!(%error, claim = claim.id, "the answered scan stays where it is"));
+        Ok(true)
+    };
+    for claim in spool.left_over(in_hand).context("cannot list the spool's work folder")? {
+        if !settle(&claim)? {
+            open.push(claim);
         }
+    }
+    // Answered where they lay, because the disk did not let them be claimed.
+    for waiting in spool.waiting().context("cannot list the spool")? {
+        settle(&spool.in_place(&waiting))?;
     }
     if !open.is_empty() {
         info!(scans = open.len(), "taking up again what the last run left in work/");

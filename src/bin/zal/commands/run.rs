@@ -109,7 +109,8 @@ fn tell(state: sd_notify::NotifyState<'_>) {
     let _ = sd_notify::notify(&[state]);
 }
 
-fn config_failure(error: ConfigError) -> Failure {
+/// How a configuration that cannot be used ends a command.
+pub fn config_failure(error: ConfigError) -> Failure {
     let exit = match error {
         ConfigError::Read { .. } => Exit::NoInput,
         ConfigError::Wrong { .. } => Exit::Config,

@@ -56,6 +56,14 @@ fn spool(config: &Config, report: &mut dyn FnMut(&str, String)) {
             format!("`poll_interval_ms` is {}, expected 10 to 600000", config.spool.poll_interval_ms);
         report("spool.poll_interval_ms", message);
     }
+    if !(1..=100).contains(&config.spool.tries_max) {
+        let message = format!("`tries_max` is {}, expected 1 to 100", config.spool.tries_max);
+        report("spool.tries_max", message);
+    }
+    if !(1..=1_000_000).contains(&config.journal.size_max_mb) {
+        let message = format!("`size_max_mb` is {}, expected 1 to 1000000", config.journal.size_max_mb);
+        report("journal.size_max_mb", message);
+    }
     if config.spool.recipe.is_empty() || config.spool.recipe.len() > 64 {
         report("spool.recipe", "`recipe` is empty or longer than 64 bytes".into());
     }

@@ -109,6 +109,13 @@ pub struct Spool {
     /// Scans kept in `done/`; the oldest are removed.
     #[serde(default = "default_keep_count")]
     pub keep_done_count: usize,
+    /// A `.tiff` without its `.png` waits this long for it; 0 when there is none or it comes first.
+    #[serde(default)]
+    pub picture_wait_ms: u64,
+    /// A scan during which the daemon ended this often is answered `not_decidable` with the
+    /// reason `crash_loop` and not tried again.
+    #[serde(default = "default_tries_max")]
+    pub tries_max: u32,
 }
 
 /// What judges the scans.
@@ -190,13 +197,16 @@ pub struct Deadline {
     /// A scan that waited longer than this is answered `not_decidable` with the reason
     /// `overrun`; 0 waits for ever.
     pub wait_ms: u64,
+    /// A part that has no verdict this long after its scan was seen is answered
+    /// `not_decidable` with the reason `deadline`; 0 for no limit.
+    pub part_deadline_ms: u64,
     /// After a stop signal, results are still published for at most this long.
     pub stop_ms: u64,
 }
 
 impl Default for Deadline {
     fn default() -> Self {
-        Self { wait_ms: 0, stop_ms: 3_000 }
+        Self { wait_ms: 0, part_deadline_ms: 0, stop_ms: 3_000 }
     }
 }
 
@@ -206,6 +216,12 @@ impl Default for Deadline {
 pub struct Journal {
     /// The SQLite file.
     pub path: PathBuf,
+    /// Megabytes that its results may take; beyond them the least needed are removed.
+    #[serde(default = "default_journal_size_max_mb")]
+    pub size_max_mb: u64,
+    /// Folder in memory for results while the file's disk takes nothing.
+    #[serde(default = "default_spill_dir")]
+    pub spill_dir: PathBuf,
 }
 
 /// Pictures of results on disk.
@@ -301,6 +317,18 @@ const fn default_queue_len_max() -> usize {
     2
 }
 
+const fn default_tries_max() -> u32 {
+    3
+}
+
+const fn default_journal_size_max_mb() -> u64 {
+    256
+}
+
+fn default_spill_dir() -> PathBuf {
+    "/dev/shm".into()
+}
+
 const fn default_keep_count() -> usize {
     1_000
 }
@@ -376,7 +404,12 @@ pub fn parse_text(text: &str, path: &Path) -> Result<Config, ConfigError> {
 impl Config {
     /// Makes relative paths relative to `base`.
     fn resolve_paths(&mut self, base: &Path) {
-        let always = [&mut self.spool.dir, &mut self.detector.bundle, &mut self.journal.path];
+        let always = [
+            &mut self.spool.dir,
+            &mut self.detector.bundle,
+            &mut self.journal.path,
+            &mut self.journal.spill_dir,
+        ];
         let when_given = [
             &mut self.engine.runtime_library,
             &mut self.engine.cache_dir,

@@ -1,8 +1,8 @@
-//! Results that someone wants again.
+//! Results that someone wants again: `zal replay` and the command of the same name.
 
 use std::ops::RangeInclusive;
 
-use super::{Journal, JournalError, from_sql, to_sql};
+use super::{Journal, JournalError, begin, from_sql, tables, to_sql};
 
 impl Journal {
     /// Marks the results of a range of seqs to be published again, as historical; with
@@ -14,7 +14,7 @@ impl Journal {
     pub fn replay(&self, range: &RangeInclusive<u64>, dry_run: bool) -> Result<u64, JournalError> {
         let bounds = [to_sql(*range.start()), to_sql(*range.end())];
         let write = || {
-            let transaction = self.connection.unchecked_transaction()?;
+            let transaction = begin(&self.connection)?;
             let count: i64 = transaction.query_row(
                 "SELECT count(*) FROM results WHERE seq BETWEEN ?1 AND ?2",
                 bounds,
@@ -24,15 +24,11 @@ impl Journal {
                 return Ok(count);
             }
             transaction.execute(
-                "INSERT OR IGNORE INTO replays SELECT seq FROM results WHERE seq BETWEEN ?1 AND ?2",
+                "UPDATE results SET result_acked = 0, replay = 1 WHERE seq BETWEEN ?1 AND ?2",
                 bounds,
             )?;
-            transaction.execute("UPDATE results SET result_acked = 0 WHERE seq BETWEEN ?1 AND ?2", bounds)?;
-            transaction.execute(
-                "INSERT INTO meta VALUES ('replay_count', '1')
-                 ON CONFLICT (key) DO UPDATE SET value = CAST(value + 1 AS TEXT)",
-                [],
-            )?;
+            let asked = tables::meta(&transaction, "replay_count")?.and_then(|text| text.parse().ok());
+            tables::set_meta(&transaction, "replay_count", &(asked.unwrap_or(0_u64) + 1).to_string())?;
             transaction.commit()?;
             Ok(count)
         };

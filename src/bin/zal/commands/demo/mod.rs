@@ -174,6 +174,8 @@ fn demo_config(broker: &str, out: &Path, calibration_count: usize, threads: u64)
             settle_ms: 0,
             queue_len_max: AHEAD_COUNT,
             keep_done_count: usize::MAX,
+            picture_wait_ms: 0,
+            tries_max: 3,
         },
         detector: config::Detector { bundle: PathBuf::new(), mode: Mode::default(), selftest: false },
         engine: config::Engine {
@@ -186,7 +188,11 @@ fn demo_config(broker: &str, out: &Path, calibration_count: usize, threads: u64)
             false_reject_rate: Some(0.05),
         },
         deadline: config::Deadline::default(),
-        journal: config::Journal { path: out.join("journal.db") },
+        journal: config::Journal {
+            path: out.join("journal.db"),
+            size_max_mb: 256,
+            spill_dir: "/dev/shm".into(),
+        },
         evidence: config::Evidence {
             dir: Some(out.join("evidence")),
             overlays: true,
