@@ -264,7 +264,7 @@ fn alert_latency_beside_a_backlog() {
     line.wait_for("the live alerts", || live().len() >= ALERTS);
     let drained = hearer.seqs("result").len();
     let took = start.elapsed();
-    let mut latencies: Vec<f64> = live().iter().map(|m| milliseconds_since_verdict(m)).collect();
+    let mut latencies: Vec<f64> = live().iter().map(milliseconds_since_verdict).collect();
     latencies.sort_by(f64::total_cmp);
     let at = |share: usize| latencies[(latencies.len() - 1) * share / 100];
     eprintln!(
