@@ -41,7 +41,8 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Map, Value};
-use zal::engine::{EngineChoice, EngineOptions};
+use zal::contract::RGB;
+use zal::engine::{self, EngineChoice, EngineOptions};
 use zal::metrics::Bootstrap;
 
 use crate::onnx::write_bytes;
@@ -131,6 +132,9 @@ pub fn run(options: &Options, trainer: &Trainer<'_>) -> Result<usize> {
         "--data: found {found} data sets for {expected} seeds, expected one for all or one for each"
     );
     methods::method_arms(&options.methods)?;
+    if let Some(backbone) = &options.rgb {
+        engine::load(&RGB, backbone, &options.engine).context("--rgb: the backbone cannot be used")?;
+    }
     std::fs::create_dir_all(&options.out)
         .with_context(|| format!("cannot make {}", options.out.display()))?;
     let times = Times::default();

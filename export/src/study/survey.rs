@@ -145,7 +145,9 @@ impl Survey {
     /// Whether there are enough scans of each kind, where there is such a split.
     fn count(&mut self, class: &Class, folder: &Path) {
         let (train, test) = (folder.join(Split::Train.name()), folder.join(Split::Test.name()));
-        if train.exists() && class.train.len() < TRAIN_SCANS_MIN {
+        // A flaw of one of the scans costs the trainings already.
+        let trainable = !self.costs(&class.name, Cost::Training);
+        if train.exists() && trainable && class.train.len() < TRAIN_SCANS_MIN {
             let found = format!("{} usable normal scans", class.train.len());
             let expected = format!("at least {TRAIN_SCANS_MIN} in good/xyz");
             self.flaw(class, Cost::Training, &train, [&found, &expected, "add scans, or do not train on it"]);
