@@ -194,7 +194,7 @@ impl Draws {
 #[test]
 fn a_run_that_was_killed_again_and_again_ends_with_the_same_bytes() {
     let data = Data::new();
-    let mut more = vec!["--training", "ring,cone"];
+    let mut more = vec!["--training", "ring"];
     more.extend(SMALL_TRAINING);
     let start = std::time::Instant::now();
     done(data.eval("straight", &more));
@@ -203,7 +203,7 @@ fn a_run_that_was_killed_again_and_again_ends_with_the_same_bytes() {
     let (mut draws, mut kills) = (Draws(5), 0);
     let code = loop {
         let mut child = data.eval("killed", &more).spawn().expect("the program starts");
-        if kills < 8 {
+        if kills < 5 {
             std::thread::sleep(Duration::from_millis(draws.below(whole)));
             // On Unix this is SIGKILL; a run that has ended already is not to be killed.
             child.kill().expect("a signal can be sent");
@@ -220,7 +220,7 @@ fn a_run_that_was_killed_again_and_again_ends_with_the_same_bytes() {
     same(&data.out("killed"), &data.out("straight"));
     let trained = fs::read_dir(data.out("killed/trained")).expect("a folder");
     let folders = trained.map(|entry| entry.expect("an entry").path());
-    assert_eq!(folders.filter(|path| path.extension().is_none()).count(), 2, "each training was kept once");
+    assert_eq!(folders.filter(|path| path.extension().is_none()).count(), 1, "the training was kept once");
     let tables = read(&data.out("killed/tables.md"));
     assert!(tables.contains("Every value is zero-shot") && tables.contains("not comparable"), "{tables}");
     let record: serde_json::Value =

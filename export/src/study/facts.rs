@@ -87,7 +87,9 @@ fn of_scan_error(file: &ScanFile, error: &ScanError) -> Problem {
     match error.details() {
         Some(details) => {
             let found = format!("{} ({})", details.found, error.code());
-            Problem::new(&details.path, [&found, &details.expected, error.advice()])
+            // The colour's path leads through its neighbour: `xyz/../rgb`.
+            let path = details.path.canonicalize().unwrap_or_else(|_| details.path.clone());
+            Problem::new(&path, [&found, &details.expected, error.advice()])
         }
         None => Problem::new(&file.xyz, [&error.to_string(), "a scan", error.advice()]),
     }
