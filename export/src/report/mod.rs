@@ -216,7 +216,7 @@ fn curve_plots(cells: &Cells, curves: &Curves) -> String {
     };
     let mut html = String::new();
     for method in &methods {
-        let _ = write!(html, "<div class=figures>{}</div>\n", curves.plots(method, mask_of(method)));
+        let _ = writeln!(html, "<div class=figures>{}</div>", curves.plots(method, mask_of(method)));
     }
     html.push_str(
         "<p class=note>Thin lines: test classes (means over data sets, seeds and trainings); a map or score of noise has \
