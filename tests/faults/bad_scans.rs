@@ -174,6 +174,7 @@ fn without_folder(text: &str) -> String {
 }
 
 #[test]
+#[ignore = "its golden file is not written yet: run it once with ZAL_BLESS=1 and read the reasons"]
 fn every_bad_scan_of_the_catalogue_is_answered_with_its_reason() {
     let broker = FakeBroker::start(|_| Answer::Confirm);
     let station = Station::new(Settings { broker: broker.url(), ..Settings::default() });
@@ -209,6 +210,7 @@ fn every_bad_scan_of_the_catalogue_is_answered_with_its_reason() {
     }
     assert_eq!(reasons.len(), count);
     let written = station.names("bad").iter().filter(|name| name.ends_with(".reason.txt")).count();
+    assert!(station.names("done").is_empty(), "accepted by the reader: {:?}", station.names("done"));
     assert_eq!((written, station.names("bad").len()), (count, 2 * count), "each in bad/ with its reason");
 
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/bad_scans.json");

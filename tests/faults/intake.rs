@@ -24,7 +24,7 @@ fn a_part_is_answered_at_its_deadline_though_the_detector_is_not_finished() {
     let station = Station::new(settings);
     let daemon = station.start();
     for index in 1..=5 {
-        station.hand_in(&format!("p{index}.npy"), &scans::slow());
+        station.hand_in(&format!("p{index}.ply"), &scans::slow());
     }
     station.wait_for("five answers", || broker.on("result").len() == 5);
     station.wait_for("every scan leaving work/", || station.names("work").is_empty());
@@ -42,7 +42,7 @@ fn a_part_is_answered_at_its_deadline_though_the_detector_is_not_finished() {
 fn a_scan_that_ends_the_daemon_three_times_is_given_up_and_its_neighbours_are_not() {
     let broker = FakeBroker::start(|_| Answer::Confirm);
     let station = Station::new(Settings { broker: broker.url(), ..Settings::default() });
-    station.hand_in("a-killer.npy", &scans::slow());
+    station.hand_in("a-killer.ply", &scans::slow());
     for _ in 0..3 {
         let daemon = station.start();
         // As if the scan did it: the daemon ends while it is in the detector.

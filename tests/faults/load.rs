@@ -15,7 +15,7 @@ fn five_times_the_rate_is_answered_part_by_part() {
     let station = Station::new(settings);
     let scan = scans::slow();
     let daemon = station.start();
-    station.hand_in("first.npy", &scan);
+    station.hand_in("first.ply", &scan);
     station.wait_for("the first result", || broker.on("result").len() == 1);
     let timing = broker.on("result")[0].json()["timing_ms"].clone();
     let stages = timing.as_object().unwrap().iter().filter(|(name, _)| *name != "wait");
@@ -25,7 +25,7 @@ fn five_times_the_rate_is_answered_part_by_part() {
     let (start, mut count) = (Instant::now(), 1);
     while start.elapsed() < length {
         count += 1;
-        station.hand_in(&format!("p{count:05}.npy"), &scan);
+        station.hand_in(&format!("p{count:05}.ply"), &scan);
         std::thread::sleep(pause);
     }
     station.wait_for("a result for every part", || broker.on("result").len() >= count);

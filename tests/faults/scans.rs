@@ -38,10 +38,18 @@ pub fn quick() -> Vec<u8> {
     npy_of(32, 32, table)
 }
 
-/// A procedural part, which takes the detector its time.
+/// A procedural part with its colours, as organised PLY: it takes the detector its time.
 pub fn slow() -> Vec<u8> {
     let params = SynthParams { height: 400, width: 400, ..SynthParams::new(Family::Ring, 1) };
     let scan = zal::synth::generate(&params).scan;
-    let points = scan.cloud.points();
-    npy_of(400, 400, |row, column| points[row * 400 + column])
+    let mut bytes = b"ply\nformat binary_little_endian 1.0\nobj_info num_cols 400\nobj_info num_rows 400\n\
+        element vertex 160000\nproperty float x\nproperty float y\nproperty float z\n\
+        property uchar red\nproperty uchar green\nproperty uchar blue\nend_header\n"
+        .to_vec();
+    let colors = scan.color.expect("procedural scans have colour").pixels;
+    for (point, color) in scan.cloud.points().iter().zip(colors) {
+        bytes.extend(point.iter().flat_map(|value| value.to_le_bytes()));
+        bytes.extend(color);
+    }
+    bytes
 }

@@ -45,7 +45,7 @@ impl Station {
         let text = format!(
             "[device]\nsite = \"s\"\narea = \"a\"\nline = \"l\"\ncell = \"c\"\ndevice = \"d\"\n\
              [spool]\ndir = {spool:?}\npoll_interval_ms = 100\n{}\n\
-             [detector]\nbundle = {bundle:?}\n[journal]\npath = {journal:?}\n\
+             [detector]\nbundle = {bundle:?}\nselftest = false\n[journal]\npath = {journal:?}\n\
              [deadline]\n{}\n[engine]\nchoice = \"tract\"\n[http]\nenabled = false\n\
              [mqtt]\nurl = {:?}\nkeep_alive_s = 30\n",
             settings.spool_keys, settings.deadline_keys, settings.broker

@@ -53,7 +53,7 @@ fn call_of(line: &str) -> Option<Call> {
             Call::Create { path: path_of(strings.first()?), truncate: args.contains("O_TRUNC") }
         }
         "write" | "sendto" | "sendmsg" | "writev"
-            if file.is_none_or(|name| name.starts_with("socket:") || name.starts_with("TCP")) =>
+            if file.as_ref().is_none_or(|name| name.starts_with("socket:") || name.starts_with("TCP")) =>
         {
             Call::Send { bytes: strings.concat() }
         }
@@ -73,22 +73,20 @@ fn call_of(line: &str) -> Option<Call> {
     })
 }
 
-/// The file of the first descriptor: `5</a/b>, ...`.
-fn descriptor(args: &str) -> Option<&str> {
+/// The file of the first descriptor: `5<\x2f\x61>, ...`.
+fn descriptor(args: &str) -> Option<String> {
     let (number, rest) = args.split_once('<')?;
-    number
-        .bytes()
-        .all(|byte| byte.is_ascii_digit())
-        .then(|| rest.split_once('>').map(|(name, _)| name))
-        .flatten()
+    let (name, _) = rest.split_once('>')?;
+    number.bytes().all(|byte| byte.is_ascii_digit()).then(|| String::from_utf8(unhex(name)).ok()).flatten()
 }
 
 /// The strings, each written as `"\x61\x62"`.
 fn quoted(args: &str) -> Vec<Vec<u8>> {
-    let inner = args.split('"').skip(1).step_by(2);
-    inner
-        .map(|text| text.split("\\x").skip(1).filter_map(|hex| u8::from_str_radix(hex, 16).ok()).collect())
-        .collect()
+    args.split('"').skip(1).step_by(2).map(unhex).collect()
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    text.split("\\x").skip(1).filter_map(|hex| u8::from_str_radix(hex, 16).ok()).collect()
 }
 
 fn path_of(bytes: &[u8]) -> PathBuf {

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender};
 use std::time::{Duration, Instant, SystemTime};
 
-use notify::Watcher;
 use tracing::{debug, error, warn};
 use zal::detector::Reason;
 use zal::scan::{Scan, SensorProfile};
 
 use super::pictures::LonePictures;
+use super::watch::watch;
 use super::{Claim, Spool, Stage, Suspects, Waiting};
 use crate::alarms::AlarmCode;
 use crate::telemetry::{Metrics, utc_now, words_of};
@@ -129,7 +129,7 @@ impl Intake {
                 return;
             }
             memory.pictures.sweep(&self.spool, Instant::now());
-            match wakes.recv_timeout(self.pause()) {
+            match wakes.recv_timeout(self.pause(&memory)) {
                 Ok(Wake::Stop) | Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return,
                 Ok(Wake::Judged) => queue_len = queue_len.saturating_sub(1),
                 Ok(Wake::Changed) | Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {}
@@ -143,20 +143,18 @@ impl Intake {
 
     /// Asks the system to wake the intake on changes. Without it the slow look remains.
     fn watch(&self, waker: Sender<Wake>) -> Option<notify::RecommendedWatcher> {
-        let on_event = move |_: notify::Result<notify::Event>| {
-            // The intake is gone when nobody listens; there is nothing to wake then.
+        // The intake is gone when nobody listens; there is nothing to wake then.
+        let wake = move || {
             let _ = waker.send(Wake::Changed);
         };
-        let start = || {
-            let mut watcher = notify::recommended_watcher(on_event)?;
-            watcher.watch(self.spool.incoming(), notify::RecursiveMode::NonRecursive)?;
-            Ok::<_, notify::Error>(watcher)
-        };
-        start().inspect_err(|error| warn!(%error, "the spool is only polled")).ok()
+        watch(self.spool.incoming(), wake).inspect_err(|error| warn!(%error, "the spool is only polled")).ok()
     }
 
     /// How long to sleep when nothing wakes the intake: less while something may become due.
-    fn pause(&self) -> Duration {
+    fn pause(&self, memory: &Memory) -> Duration {
+        if memory.sightings.is_empty() {
+            return self.poll_interval;
+        }
         let due = [self.limit(), Some(self.picture_wait), Some(self.settle)];
         let due = due.into_iter().flatten().filter(|limit| !limit.is_zero()).min();
         due.map_or(self.poll_interval, |limit| {

@@ -26,6 +26,7 @@ pub mod intake;
 mod pictures;
 mod suspects;
 mod transfer;
+mod watch;
 
 use std::fs::{self, File};
 use std::io;

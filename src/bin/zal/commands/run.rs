@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use tracing::info;
 
 use crate::alarms::{AlarmCode, Alarms};
@@ -69,7 +69,8 @@ fn start(loaded: Loaded, former: Option<Config>) -> Result<Daemon, Failure> {
 /// The configuration as it is now with its detector, or an alarm and the old one stays.
 fn reload(path: &Path, alarms: &Alarms) -> Option<(Config, Loaded)> {
     tell(sd_notify::NotifyState::Reloading);
-    let loaded = config::load(path).map_err(config_failure).and_then(|config| {
+    let loaded = check_journal(alarms).and_then(|()| {
+        let config = config::load(path).map_err(config_failure)?;
         check_folders(&config)?;
         load(config.clone()).map(|loaded| (config, loaded))
     });
@@ -86,6 +87,16 @@ fn reload(path: &Path, alarms: &Alarms) -> Option<(Config, Loaded)> {
             None
         }
     }
+}
+
+/// Whether all results are on disk: a daemon that starts needs the journal's disk, one that
+/// runs does not.
+fn check_journal(alarms: &Alarms) -> Result<(), Failure> {
+    if alarms.is_active(AlarmCode::JournalFailing) {
+        let error = anyhow!("the journal's disk takes no results at present; reload again when it does");
+        return Err(Failure::new(Exit::Io, error));
+    }
+    Ok(())
 }
 
 /// Whether spool and journal can be used, before the old ones are let go.
@@ -116,4 +127,24 @@ pub fn config_failure(error: ConfigError) -> Failure {
         ConfigError::Wrong { .. } => Exit::Config,
     };
     Failure::new(exit, error).hint("systemd/zal.toml shows every key; --check only checks")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reload_is_refused_while_results_wait_for_the_disk() {
+        let alarms = Alarms::default();
+        let refusal = |alarms: &Alarms| {
+            assert!(reload(Path::new("/nowhere/zal.toml"), alarms).is_none());
+            let found = alarms.active().into_iter().find(|alarm| alarm.code == AlarmCode::ConfigRefused);
+            found.expect("a refused reload raises an alarm").text
+        };
+        alarms.raise(AlarmCode::JournalFailing, "the disk is full");
+        assert!(refusal(&alarms).starts_with("the journal's disk takes no results"));
+        alarms.clear(AlarmCode::JournalFailing);
+        let text = refusal(&alarms);
+        assert!(text.contains("/nowhere/zal.toml") && text.ends_with("stays in use"), "{text}");
+    }
 }

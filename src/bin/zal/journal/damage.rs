@@ -171,7 +171,8 @@ struct Saved {
     damaged: Vec<u64>,
 }
 
-/// Reads all that is left from both ends. SQLite works on a copy: the evidence stays as it is.
+/// Reads all that is left from both ends. SQLite works on a copy, so that the evidence stays
+/// as it is; without room for one, the results are worth more than the evidence.
 fn save(aside: &Path) -> Option<Saved> {
     let folder = aside.parent().unwrap_or(Path::new("/")).join(".journal-rescue");
     let copy = folder.join("copy.db");
@@ -185,6 +186,7 @@ fn save(aside: &Path) -> Option<Saved> {
         fs::copy(aside, &copy)
     });
     let connection = copied.ok().and_then(|_| Connection::open(&copy).ok());
+    let connection = connection.or_else(|| Connection::open(aside).ok());
     let saved = connection.as_ref().map(read_what_is_left);
     drop(connection);
     let _ = fs::remove_dir_all(&folder);
