@@ -50,7 +50,9 @@ fn systemd_hears_ready_watchdog_and_stopping() {
     let line = Line::new(broker.url(), "");
     let mut notified = Notified::new(&line);
     let path = notified.path.clone();
-    let daemon = line.start_with(|command| drop(command.env("NOTIFY_SOCKET", &path)));
+    let daemon = line.start_with(|command| {
+        command.env("NOTIFY_SOCKET", &path);
+    });
     line.wait_for("READY", || notified.has("READY=1"));
     line.wait_for("WATCHDOG", || notified.has("WATCHDOG=1"));
     assert!(!notified.has("STOPPING=1"));
