@@ -134,11 +134,15 @@ fn options(mqtt: &config::Mqtt, client_id: &str, will: LastWill) -> anyhow::Resu
         .set_outgoing_inflight_upper_limit(IN_FLIGHT_MAX)
         .set_max_packet_size(Some(INCOMING_BYTES_MAX))
         .set_last_will(will);
-    if let Some(username) = &mqtt.username {
-        options.set_username(username.clone());
-    }
-    if let Some(password) = tls::password(mqtt)? {
-        options.set_password(password);
+    // Two setters in a row would leave only what was set last.
+    match (&mqtt.username, tls::password(mqtt)?) {
+        (Some(username), Some(password)) => {
+            options.set_credentials(username.clone(), password);
+        }
+        (Some(username), None) => {
+            options.set_username(username.clone());
+        }
+        (None, _) => {}
     }
     if address.tls {
         options

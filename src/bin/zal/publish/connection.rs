@@ -24,6 +24,8 @@ const METRICS_EXPIRY_S: u32 = 60;
 const TICK: Duration = Duration::from_millis(500);
 /// How often certificates and passwords are looked at.
 const FILES_INTERVAL: Duration = Duration::from_secs(2);
+/// How long the old connection may take to end when certificates were renewed.
+const RENEWAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// A broker that confirms nothing for this long is as good as gone, at most.
 const ACK_TIMEOUT_MAX: Duration = Duration::from_secs(20);
 /// Responses that may be unconfirmed; further commands wait.
@@ -343,7 +345,7 @@ impl<'a> Connection<'a> {
             self.link.client.disconnect().await.ok()?;
             self.link.ended.recv().await
         };
-        let _ = tokio::time::timeout(Duration::from_secs(1), bye).await;
+        let _ = tokio::time::timeout(RENEWAL_TIMEOUT, bye).await;
         true
     }
 
