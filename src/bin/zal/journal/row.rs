@@ -36,7 +36,8 @@ impl Row {
             part_id: entry.part_id.into(),
             evaluation: entry.evaluation.into(),
             // SQLite knows no NaN.
-            score: entry.score.filter(|score| score.is_finite()).map(f64::from),
+            // SQLite gives -0 back as 0.
+            score: entry.score.filter(|score| score.is_finite()).map(|score| f64::from(score) + 0.0),
             created_utc: entry.created_utc.into(),
             session: entry.session.into(),
             body: (entry.body)(seq),
