@@ -43,10 +43,12 @@ fn a_scan_that_ends_the_daemon_three_times_is_given_up_and_its_neighbours_are_no
     let broker = FakeBroker::start(|_| Answer::Confirm);
     let station = Station::new(Settings { broker: broker.url(), ..Settings::default() });
     station.hand_in("a-killer.ply", &scans::slow());
-    for _ in 0..3 {
+    let in_hand = station.spool("work").join(".in-hand");
+    for start in 1..=3 {
         let daemon = station.start();
+        // The note of the run before counts only once this run has read it.
+        station.wait_for("the start", || station.log().matches(" ready").count() == start);
         // As if the scan did it: the daemon ends while it is in the detector.
-        let in_hand = station.spool("work").join(".in-hand");
         station.wait_for("the scan in the detector", || {
             fs::read_to_string(&in_hand)
                 .is_ok_and(|text| text.lines().nth(1).is_some_and(|l| l.contains("a-killer")))

@@ -48,6 +48,9 @@ fn nothing_is_lost_over_random_kills() {
         daemon.kill();
     }
     let daemon = station.start();
+    // One more, so that the daemon is at work when it is asked to stop.
+    parts += 1;
+    station.hand_in(&format!("part{parts:06}.npy"), &scans::quick());
     station.wait_for("a result for every part", || answered(&heard).len() == parts);
     station.wait_for("every scan leaving work/", || station.names("work").is_empty());
     assert_eq!(daemon.terminate(), Some(0));

@@ -54,8 +54,8 @@ fn resources(id: u32) -> (u64, usize) {
 
 #[test]
 fn memory_and_files_do_not_grow_with_the_parts() {
-    /// Resident kB a part that would be a leak: a result alone has more.
-    const SLOPE_MAX_KB: f64 = 0.2;
+    // Resident kB a part that would be a leak: a result alone has a whole one. Caches still fill in the short form.
+    let slope_max_kb = if is_long() { 0.1 } else { 0.5 };
     let broker = FakeBroker::start(|_| Answer::Confirm);
     let keys = "keep_done_count = 100";
     let station = Station::new(Settings { broker: broker.url(), spool_keys: keys, ..Settings::default() });
@@ -89,7 +89,7 @@ fn memory_and_files_do_not_grow_with_the_parts() {
         first.2,
         last.2
     );
-    assert!(slope_kb < SLOPE_MAX_KB, "{samples:?}");
+    assert!(slope_kb < slope_max_kb, "{samples:?}");
     assert!(last.2 <= first.2 + 3, "open files: {samples:?}");
     assert!(station.names("done").len() + station.names("bad").len() <= 2 * parts);
 }
