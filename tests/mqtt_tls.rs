@@ -120,11 +120,9 @@ fn results_commands_and_schemas_over_tls_with_access_rules() {
 #[test]
 fn what_the_access_rules_deny_is_noticed_kept_and_said() {
     let Some(made) = certificates() else { return };
-    let rules = [format!("topic write {BASE}/alert\n"), format!("topic read {BASE}/cmd/+\n")];
-    let denied = rules.iter().fold(acl(), |acl, rule| {
-        assert!(acl.contains(rule));
-        acl.replace(rule, "")
-    });
+    let rule = format!("topic write {BASE}/alert\n");
+    assert!(acl().contains(&rule));
+    let denied = acl().replace(&rule, "");
     let Some(broker) = broker(&made, "broker", &denied) else { return };
     let hearer = technician(&made, &broker);
     let line = Line::new(&url(&broker), &keys(&made, "ca", "cam1"));
@@ -134,7 +132,6 @@ fn what_the_access_rules_deny_is_noticed_kept_and_said() {
         |code: &str| hearer.on(&format!("alarm/{code}")).into_iter().find(|m| m.body["active"] == true);
     line.wait_for("the alarm of the alert", || raised("publish_refused").is_some());
     line.wait_for("the result all the same", || hearer.seqs("result") == [1]);
-    line.wait_for("the alarm of the commands", || raised("commands_refused").is_some());
     assert!(raised("publish_refused").unwrap().body["text"].as_str().unwrap().contains("alert"));
     assert!(hearer.on("alert").is_empty());
     assert!(hearer.on("state").last().unwrap().body["state"] == "degraded");
