@@ -222,6 +222,35 @@ fn stop_on_signals(runtime: &Runtime, stopper: Stopper, reload: Arc<AtomicBool>)
     Ok(())
 }
 
+fn io_runtime() -> anyhow::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("zal-io")
+        .enable_all()
+        .build()
+        .context("cannot start the I/O threads")
+}
+
+fn recorder(
+    config: &Config,
+    (journal, spool, identity): (Journal, Spool, Arc<Identity>),
+    feed: &watch::Sender<Feed>,
+    (metrics, stop): (&Arc<Metrics>, &Arc<AtomicBool>),
+) -> Recorder {
+    Recorder {
+        journal,
+        spool,
+        identity,
+        evidence: config.evidence.clone(),
+        keep_done_count: config.spool.keep_done_count,
+        journal_size_max_bytes: config.journal.size_max_mb.saturating_mul(1_000_000),
+        unsettled: Vec::new(),
+        feed: feed.clone(),
+        metrics: Arc::clone(metrics),
+        stop: Arc::clone(stop),
+    }
+}
+
 /// Everything that can fail has been opened; now the threads start.
 struct Assembly<'a> {
     config: &'a Config,
@@ -239,21 +268,10 @@ impl Assembly<'_> {
         let (suspects, in_hand) = Suspects::open(self.spool.work());
         let left_over = settle_left_over(&self.spool, &self.journal, &in_hand).map_err(io)?;
         let calibrator = self.calibrator().map_err(io)?;
-        let metrics = Arc::new(Metrics::default());
-        metrics.set_info(self.info());
-        metrics.set_disks(self.disks());
-        if let Some(text) = self.journal.damage() {
-            metrics.alarms().raise(AlarmCode::JournalCorrupt, text);
-        }
+        let metrics = self.metrics();
         let stop = Arc::new(AtomicBool::new(false));
         let reload = Arc::new(AtomicBool::new(false));
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .thread_name("zal-io")
-            .enable_all()
-            .build()
-            .context("cannot start the I/O threads")
-            .map_err(io)?;
+        let runtime = io_runtime().map_err(io)?;
         let next_seq = self.journal.next_seq().map_err(|error| Failure::new(Exit::Io, error))?;
         let (feed, feed_rx) = watch::channel(Feed { next_seq, calibration: calibrator.body() });
         let (publisher_stop, stop_rx) = watch::channel(false);
@@ -286,18 +304,8 @@ impl Assembly<'_> {
             metrics: Arc::clone(&metrics),
             stop: Arc::clone(&stop),
         };
-        let recorder = Recorder {
-            journal: self.journal,
-            spool: self.spool,
-            identity: self.identity,
-            evidence: self.config.evidence.clone(),
-            keep_done_count: self.config.spool.keep_done_count,
-            journal_size_max_bytes: self.config.journal.size_max_mb.saturating_mul(1_000_000),
-            unsettled: Vec::new(),
-            feed: feed.clone(),
-            metrics: Arc::clone(&metrics),
-            stop: Arc::clone(&stop),
-        };
+        let recorder =
+            recorder(self.config, (self.journal, self.spool, self.identity), &feed, (&metrics, &stop));
         let (intake_waker, worker_waker) = (waker.clone(), waker.clone());
         let threads = vec![
             spawn("zal-intake", move || intake.run(left_over, &wakes, intake_waker, &acquired_tx))
@@ -326,6 +334,17 @@ impl Assembly<'_> {
             runtime,
             engine,
         })
+    }
+
+    /// Counters of this run, with what is known already.
+    fn metrics(&self) -> Arc<Metrics> {
+        let metrics = Arc::new(Metrics::default());
+        metrics.set_info(self.info());
+        metrics.set_disks(self.disks());
+        if let Some(text) = self.journal.damage() {
+            metrics.alarms().raise(AlarmCode::JournalCorrupt, text);
+        }
+        metrics
     }
 
     /// What is running, for the metrics.

@@ -332,11 +332,9 @@ mod damaged {
             assert!(kept.len() == 2 && kept[1].ends_with(".reason.txt"), "{what}: {kept:?}");
             assert_eq!(std::fs::read(place.folder.path().join(&kept[0])).unwrap(), bytes, "{what}: the evidence");
         }
-        for (what, bytes) in [("an empty file", &[][..])] {
-            restore(&place, bytes, &mark);
-            let (kept, damage) = open_again(&place, what);
-            assert!(kept == 0 && damage.unwrap().contains("its end was lost"), "{what}");
-        }
+        restore(&place, b"", &mark);
+        let (kept, damage) = open_again(&place, "an empty file");
+        assert!(kept == 0 && damage.unwrap().contains("its end was lost"));
         restore(&place, b"", &mark);
         std::fs::remove_file(place.path()).unwrap();
         assert_eq!(open_again(&place, "no file").0, 0);

@@ -96,7 +96,7 @@ impl Deadlines {
         let mut open = self.lock();
         let due = open.extract_if(|_, part| now.duration_since(part.seen) >= limit);
         let mut due: Vec<_> = due.map(|(_, part)| (part.claim, now.duration_since(part.seen))).collect();
-        due.sort_by(|a, b| b.1.cmp(&a.1));
+        due.sort_by_key(|(_, waited)| std::cmp::Reverse(*waited));
         due
     }
 
