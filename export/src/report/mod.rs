@@ -114,7 +114,7 @@ fn overview(cells: &Cells) -> String {
 /// AUPRO, AUPRO-fg and image AUROC in the published form, with the published rows.
 fn paper_tables(cells: &Cells) -> Result<String> {
     let (aupro, auroc) = (published::aupro(), published::auroc());
-    let same_classes = cells.trainings().iter().any(|t| aupro.iter().any(|row| row.training == *t));
+    let same_classes = cells.trainings().iter().all(|t| aupro.iter().any(|row| row.training == *t));
     let mut html = String::new();
     for (index, figure) in Figure::main(cells).iter().enumerate() {
         let rows = match figure.name.as_str() {
