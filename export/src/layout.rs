@@ -9,8 +9,6 @@
 //! xyz is a TIFF of `height x width x 3` f32 in metres, (0, 0, 0) where nothing was measured;
 //! gt is an 8-bit PNG, 0 = good. The walker opens no picture: it gives paths.
 
-#![cfg_attr(not(test), allow(dead_code, reason = "the walker is for the commands that read data sets"))]
-
 use std::fs;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};

@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::left_out::GroupId;
-use super::methods::uses_test_class;
 use crate::study::data_set::DataSet;
 use crate::study::plan::Plan;
 use crate::study::table::{Cell, Place};
@@ -43,7 +42,7 @@ pub fn seen(
         let pool = pools.get(place).cloned().unwrap_or_default();
         let set = sets.iter().find(|set| set.name == place.data_set);
         let arm = plan.arms.iter().find(|arm| arm.name == place.arm);
-        let referenced = arm.is_some_and(uses_test_class);
+        let referenced = arm.is_some_and(|arm| !arm.is_zero_shot());
         let leak = |test: &str| {
             let why = leak(test, &training, &pool, referenced).or_else(|| same_bytes(test, &training, set?));
             Some((test.to_owned(), why?))

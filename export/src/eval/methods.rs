@@ -13,12 +13,6 @@ pub fn method_arms(names: &[String]) -> Result<Vec<Arm>> {
     names.iter().map(|name| by_name(name).context("--methods")).collect()
 }
 
-/// Whether an arm compares with scans of the test class itself, beside bank and training.
-#[must_use]
-pub const fn uses_test_class(arm: &Arm) -> bool {
-    !arm.is_zero_shot()
-}
-
 /// Names and one line of words each, for the command's help.
 #[must_use]
 pub fn listed() -> String {
@@ -32,7 +26,7 @@ mod tests {
     #[test]
     fn methods_are_arms_and_others_are_refused() {
         let arms = method_arms(&["3dzal".to_owned(), "line anchors 4".to_owned()]).expect("arms");
-        assert!(!uses_test_class(&arms[0]) && uses_test_class(&arms[1]));
+        assert!(arms[0].is_zero_shot() && !arms[1].is_zero_shot());
         let refused = format!("{:#}", method_arms(&["btx".to_owned()]).expect_err("no method"));
         assert!(
             refused.contains("`btx`") && refused.contains("3dzal") && refused.contains("--methods"),

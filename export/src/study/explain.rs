@@ -6,13 +6,11 @@ use zal::detector::Compared;
 use zal::metrics::MaskedMap;
 use zal::score::AnomalyMap;
 
-use super::cache::Cache;
 use super::data_set::{DataSet, ScanFile};
-use super::graphs::{Graph, TrainRequest, TrainedStore};
+use super::graphs::TrainRequest;
 use super::judge::Group;
 use super::plan::Plan;
 use super::table::Place;
-use super::timing::Times;
 use super::{Bench, Pass, Setup, Unit, open_data_sets};
 use crate::bank_build::BuildParams;
 
@@ -62,13 +60,7 @@ pub fn explain_in(
     let training: Vec<String> = place.training.split('+').map(str::to_owned).collect();
     sets[set_index].check_training(&training)?;
     let unit = Unit { set_index, seed: place.seed, training };
-    let bench = Bench {
-        setup,
-        cache: Cache::open(&setup.out.join("cache"), setup.cache_bytes_max)?,
-        trained: TrainedStore::open(&setup.out.join("trained"))?,
-        rgb: setup.rgb.clone().map(Graph::new),
-        times: Times::default(),
-    };
+    let bench = Bench::open(setup)?;
     let pass = Pass { plan, bench: &bench, set: &sets[set_index], unit: &unit, arm, tell: &|_| {} };
     let untrained = |_: &TrainRequest| bail!("its training is not kept in {}", setup.out.display());
     let (recipe, _) = pass.recipe(mode, place, &untrained)?;

@@ -101,6 +101,19 @@ pub(crate) struct Bench<'a> {
     times: Times,
 }
 
+impl<'a> Bench<'a> {
+    /// Opens the folders that a study keeps things in.
+    fn open(setup: &'a Setup) -> Result<Self> {
+        Ok(Self {
+            setup,
+            cache: Cache::open(&setup.out.join("cache"), setup.cache_bytes_max)?,
+            trained: TrainedStore::open(&setup.out.join("trained"))?,
+            rgb: setup.rgb.clone().map(Graph::new),
+            times: Times::default(),
+        })
+    }
+}
+
 /// One training, with all that is judged with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unit {
@@ -212,13 +225,7 @@ pub fn run(plan: &Plan, setup: &Setup, trainer: &Trainer<'_>, say: &dyn Fn(&str)
 /// Names the scan or training that failed, unless it is to be gone past. What was finished before
 /// stays finished.
 pub fn work_through(plan: &Plan, setup: &Setup, work: &Work<'_>, trainer: &Trainer<'_>) -> Result<Outcome> {
-    let bench = Bench {
-        setup,
-        cache: Cache::open(&setup.out.join("cache"), setup.cache_bytes_max)?,
-        trained: TrainedStore::open(&setup.out.join("trained"))?,
-        rgb: setup.rgb.clone().map(Graph::new),
-        times: Times::default(),
-    };
+    let bench = Bench::open(setup)?;
     let failed = RefCell::new(BTreeMap::new());
     let trainer = |request: &TrainRequest| train_once(request, trainer, &failed);
     let mut outcome = Outcome::default();
