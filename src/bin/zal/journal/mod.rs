@@ -37,7 +37,7 @@ use spill::Spill;
 
 pub use cap::Trimmed;
 pub use report::Report;
-pub use unacked::{Lane, Outgoing};
+pub use unacked::{Lane, Outgoing, Sending};
 
 /// Why the journal cannot be used.
 #[derive(Debug, Error)]
