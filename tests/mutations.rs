@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 #![allow(clippy::print_stderr, reason = "the long form prints its figures")]
 
+#[path = "fuzz/mutate.rs"]
+mod mutate;
 #[path = "fuzz/readers.rs"]
 mod readers;
 
@@ -12,33 +14,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Instant;
 
+use mutate::{below, mutate};
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use rand_chacha::rand_core::SeedableRng;
 use zal::scan::ColorImage;
 
 /// Executions of the short and the long form, over all readers.
 const SHORT: usize = 40_000;
 const LONG: usize = 10_000_000;
-
-/// Numbers and words at which readers stumble.
-const WORDS: [&[u8]; 16] = [
-    b"0",
-    b"-1",
-    b"4294967295",
-    b"4294967296",
-    b"18446744073709551615",
-    b"1e309",
-    b"nan",
-    b"\n",
-    b" ",
-    b"\0",
-    b"\xFF\xFF\xFF\xFF",
-    b"\0\0\0\x80",
-    b"\xFF\xFF\xFF\x7F",
-    b"end_header\n",
-    b"binary_compressed",
-    b"{\"a\":[[[[",
-];
 
 /// One reader, its seeds, and its share of the executions.
 struct Target {
@@ -133,35 +116,6 @@ fn targets() -> Vec<Target> {
         target("picture", readers::picture, vec![picture_seed()], 4),
         target("tiff", readers::tiff, tiffs.map(golden).to_vec(), 1),
     ]
-}
-
-fn below(random: &mut ChaCha8Rng, end: usize) -> usize {
-    random.next_u32() as usize % end.max(1)
-}
-
-/// One to eight changes.
-fn mutate(bytes: &mut Vec<u8>, other: &[u8], random: &mut ChaCha8Rng) {
-    for _ in 0..=below(random, 8) {
-        let at = below(random, bytes.len());
-        let end = (at + 1 + below(random, 16)).min(bytes.len());
-        match below(random, 7) {
-            0 if !bytes.is_empty() => bytes[at] ^= 1 << below(random, 8),
-            1 if !bytes.is_empty() => bytes[at] = random.next_u32().to_le_bytes()[0],
-            2 => drop(bytes.drain(at.min(end)..end)),
-            3 => {
-                let piece = bytes[at.min(end)..end].to_vec();
-                drop(bytes.splice(at..at, piece));
-            }
-            4 => drop(bytes.splice(at..at, WORDS[below(random, WORDS.len())].iter().copied())),
-            5 => drop(bytes.splice(at.min(end)..end, WORDS[below(random, WORDS.len())].iter().copied())),
-            _ => {
-                let from = below(random, other.len());
-                let piece = other[from..(from + 32).min(other.len())].to_vec();
-                let end = (at + piece.len()).min(bytes.len());
-                drop(bytes.splice(at.min(end)..end, piece));
-            }
-        }
-    }
 }
 
 #[test]

@@ -275,7 +275,11 @@ fn the_method_btf_is_the_published_baseline() {
         close(&scans[&name]["score"], score, 1e-3 * score.abs().max(1.0), &name);
         scores[usize::from(entry.defect != "good")].push(narrow(score));
         let mask = png::decode(&fs::read(entry.gt.expect("a mask")).expect("a file")).expect("a mask");
-        let map = AnomalyMap { values: map_of(&grid, &distances), window: prepared.window };
+        let map = AnomalyMap {
+            values: map_of(&grid, &distances),
+            object: prepared.cloud.valid().to_vec(),
+            window: prepared.window,
+        };
         let mask: Vec<u8> = mask.pixels.iter().map(|rgb| rgb[0]).collect();
         maps.push(MaskedMap { scores: scan_map(&map), mask, width: map.window.scan_width, object: None });
     }

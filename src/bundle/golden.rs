@@ -10,7 +10,7 @@ use crate::detector::{Detection, Detector, Mode};
 use crate::engine::EngineReport;
 use crate::scan::{Scan, decode, png};
 
-/// Quantiles of the anomaly map that are compared, over the pixels with a score.
+/// Quantiles of the anomaly map that are compared, over the object's pixels.
 pub const MAP_QUANTILES: [f32; 5] = [0.05, 0.5, 0.9, 0.99, 1.0];
 /// Largest difference on the engine that the expectation was made with, relative to the largest value.
 pub const TOLERANCE_SAME_ENGINE: f32 = 1e-3;
@@ -74,7 +74,8 @@ impl GoldenResult {
     #[must_use]
     pub fn of(mode: Mode, engine: &EngineReport, detection: &Detection) -> Option<Self> {
         let (score, map) = (detection.score?, detection.map.as_ref()?);
-        let mut scored: Vec<f32> = map.values.iter().copied().filter(|v| *v > 0.0).collect();
+        let on_object = map.values.iter().zip(&map.object).filter(|(_, object)| **object);
+        let mut scored: Vec<f32> = on_object.map(|(value, _)| *value).collect();
         scored.sort_by(f32::total_cmp);
         let map_quantiles = MAP_QUANTILES.map(|q| quantile(&scored, q));
         let (engine, provider) = (engine.engine.clone(), engine.provider.clone());

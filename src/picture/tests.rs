@@ -40,7 +40,7 @@ fn detection(scan: &Scan) -> Detection {
         branches: vec![],
         regions: vec![region],
         nearest: None,
-        map: Some(AnomalyMap { values, window }),
+        map: Some(AnomalyMap { values, object: vec![true; FRAME_SIZE * FRAME_SIZE], window }),
         timing: Timing::default(),
     }
 }

@@ -3,6 +3,10 @@
 //! Both steps are weighted by where there is a score at all. Plain interpolation would mix
 //! the zeros of empty patches into the part's edge: a defect on the edge would fade, and an
 //! edge between negative scores would glow.
+//!
+//! Where nothing was measured the map goes on with what lies around, fading with the share of the
+//! Gaussian that lies on measured pixels: a hole, a missing piece and what sticks out over the edge are
+//! defects of pixels that have no point.
 
 use super::AnomalyMap;
 use crate::cloud::OrganizedCloud;
@@ -12,9 +16,18 @@ use crate::preprocess::{FRAME_SIZE, FrameWindow};
 /// Standard deviation of the map's Gaussian in frame pixels, as the paper's baseline.
 pub const SIGMA_PX: f32 = 4.0;
 
-/// The map of the patch scores (in the order of `grid.patches()`) on the frame of `cloud`:
-/// row-major `[224 * 224]`, 0 where the cloud has no point or no patch near it has a score.
-/// Scores of either sign; linear in them. `sigma_px` of 0 leaves the Gaussian out.
+/// Patch scores on the frame.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FrameScores {
+    /// Row-major `[224 * 224]`; scores of either sign, 0 where there is none near.
+    pub values: Vec<f32>,
+    /// How much a value counts, 0 to 1: 1 on measured pixels with a score near; elsewhere the share of the
+    /// Gaussian around the pixel that lies on measured pixels of scored patches.
+    pub reach: Vec<f32>,
+}
+
+/// The map of the patch scores (in the order of `grid.patches()`) on the frame of `cloud`; linear in
+/// the scores. `sigma_px` of 0 leaves the Gaussian out, and then nothing goes beyond measured pixels.
 ///
 /// # Panics
 /// When there is not one score a patch, or the cloud is not a frame.
@@ -24,7 +37,7 @@ pub fn anomaly_map(
     patch_scores: &[f32],
     sigma_px: f32,
     cloud: &OrganizedCloud,
-) -> Vec<f32> {
+) -> FrameScores {
     assert_eq!(patch_scores.len(), grid.count(), "one score a patch");
     assert_eq!((cloud.height(), cloud.width()), (FRAME_SIZE, FRAME_SIZE), "the cloud is a frame");
     let mut weighted = vec![0.0; GRID_SIZE * GRID_SIZE];
@@ -34,24 +47,27 @@ pub fn anomaly_map(
         weight[usize::from(*patch)] = 1.0;
     }
     let (mut values, mut weights) = (enlarge(&weighted), enlarge(&weight));
-    divide(&mut values, &mut weights, cloud.valid());
+    for ((value, weight), measured) in values.iter_mut().zip(&mut weights).zip(cloud.valid()) {
+        *value = if *measured { mean(*value, *weight) } else { 0.0 };
+        *weight = f32::from(u8::from(*measured && *weight > WEIGHT_MIN));
+    }
     if sigma_px > 0.0 {
         let kernel = gaussian(sigma_px);
         values = blur(&values, &kernel);
-        weights = blur(&weights, &kernel);
-        divide(&mut values, &mut weights, cloud.valid());
+        let shares = blur(&weights, &kernel);
+        for (pixel, share) in shares.into_iter().enumerate() {
+            values[pixel] = mean(values[pixel], share);
+            weights[pixel] = if cloud.valid()[pixel] && share > WEIGHT_MIN { 1.0 } else { share };
+        }
     }
-    values
+    FrameScores { values, reach: weights }
 }
 
-/// Turns weighted sums into means on the object, with weight 1, and both into 0 elsewhere.
-fn divide(values: &mut [f32], weights: &mut [f32], object: &[bool]) {
-    for ((value, weight), on_object) in values.iter_mut().zip(weights).zip(object) {
-        // A weight this small is the rounding of an empty neighbourhood.
-        let scored = *on_object && *weight > 1e-6;
-        *value = if scored { *value / *weight } else { 0.0 };
-        *weight = f32::from(u8::from(scored));
-    }
+/// A weight below this is the rounding of an empty neighbourhood.
+const WEIGHT_MIN: f32 = 1e-6;
+
+fn mean(sum: f32, weight: f32) -> f32 {
+    if weight > WEIGHT_MIN { sum / weight } else { 0.0 }
 }
 
 /// Bilinear 28 x 28 to 224 x 224, pixel centres aligned, edges held.
@@ -120,17 +136,14 @@ fn transpose(image: &[f32]) -> Vec<f32> {
     (0..image.len()).map(pixel).collect()
 }
 
-/// Makes the scores of measured pixels positive without changing their order, and those of all
-/// others 0: `ln(1 + e^s)`, nearly `s` itself where it matters. So 0 says "no score", lies
-/// below every score, and pixels of the whole image can be ranked.
-pub fn lift(values: &mut [f32], cloud: &OrganizedCloud) {
-    for (value, valid) in values.iter_mut().zip(cloud.valid()) {
-        let lifted = value.max(0.0) + (-value.abs()).exp().ln_1p();
-        *value = if *valid { lifted.max(f32::MIN_POSITIVE) } else { 0.0 };
-    }
+/// A score made positive without changing any order: `ln(1 + e^s)`, nearly `s` itself where it matters. So
+/// 0 says "no score", lies below every score, and pixels of the whole image can be ranked.
+fn lifted(score: f32) -> f32 {
+    (score.max(0.0) + (-score.abs()).exp().ln_1p()).max(f32::MIN_POSITIVE)
 }
 
-/// The map as a detection shows it: [`anomaly_map`] of the patch scores, then [`lift`].
+/// The map as a detection shows it: the scores of [`anomaly_map`] made positive, times their reach. Measured
+/// pixels of the object are always above 0.
 ///
 /// # Panics
 /// When there is not one score a patch, or the cloud is not a frame.
@@ -142,10 +155,18 @@ pub fn lifted_map(
     cloud: &OrganizedCloud,
     window: FrameWindow,
 ) -> AnomalyMap {
-    let mut values = anomaly_map(grid, patch_scores, sigma_px, cloud);
-    lift(&mut values, cloud);
-    AnomalyMap { values, window }
+    let scores = anomaly_map(grid, patch_scores, sigma_px, cloud);
+    let fading = |(score, reach): (&f32, &f32)| if *reach > REACH_MIN { reach * lifted(*score) } else { 0.0 };
+    let mut values: Vec<f32> = scores.values.iter().zip(&scores.reach).map(fading).collect();
+    for (value, measured) in values.iter_mut().zip(cloud.valid()) {
+        // A measured pixel far from every scored patch ranks lowest, but it was looked at.
+        *value = if *measured { value.max(f32::MIN_POSITIVE) } else { *value };
+    }
+    AnomalyMap { values, object: cloud.valid().to_vec(), window }
 }
+
+/// Where less of the Gaussian than this lies on the object the map ends.
+const REACH_MIN: f32 = 0.01;
 
 /// The map on the scan's own grid, row-major `[scan_height * scan_width]`: bilinear between
 /// the frame's scored pixels, 0 outside the frame and where the nearest frame pixel has no
@@ -161,7 +182,7 @@ pub fn scan_map(map: &AnomalyMap) -> Vec<f32> {
 }
 
 /// Which pixels of the scan show the object, row-major `[scan_height * scan_width]`: those whose
-/// nearest pixel of the frame does. The same pixels that [`scan_map`] scores of a [`lift`]ed map.
+/// nearest pixel of the frame does.
 ///
 /// # Panics
 /// When `object` is not `[224 * 224]`.

@@ -21,7 +21,7 @@ use crate::preprocess::FrameWindow;
 pub use eight_bit::eight_bit_map;
 pub use fuse::{BranchDistances, JointStats, LineScores, add_term, branch_shares, fuse_line, joint};
 pub use fuse::{image_score, image_score_paper, worst_patch};
-pub use map::{SIGMA_PX, anomaly_map, lift, lifted_map, scan_map, scan_mask};
+pub use map::{FrameScores, SIGMA_PX, anomaly_map, lifted_map, scan_map, scan_mask};
 pub use regions::{map_median, region_threshold, regions};
 pub use repetition::own_distances;
 
@@ -50,8 +50,11 @@ pub struct Region {
 /// An anomaly map on the 224 x 224 frame.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AnomalyMap {
-    /// Row-major `[224 * 224]` scores, 0 outside the object.
+    /// Row-major `[224 * 224]` scores: above 0 on the object, fading over pixels without a measurement beside
+    /// it, 0 elsewhere.
     pub values: Vec<f32>,
+    /// Row-major `[224 * 224]`: where the object was measured.
+    pub object: Vec<bool>,
     /// Where the frame lies in the scan.
     pub window: FrameWindow,
 }

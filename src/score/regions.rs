@@ -26,15 +26,15 @@ pub fn region_threshold(map: &AnomalyMap) -> f32 {
     if spread > 0.0 { center + ROBUST_SD_COUNT * spread } else { fallback }
 }
 
-/// Median of the map's scored pixels: the usual within this part.
+/// Median of the map's object pixels: the usual within this part.
 #[must_use]
 pub fn map_median(map: &AnomalyMap) -> f32 {
     median(&scored_values(map))
 }
 
-/// The map's values on the object: a map is exactly 0 elsewhere, and hardly ever there.
+/// The map's values on the object.
 fn scored_values(map: &AnomalyMap) -> Vec<f32> {
-    map.values.iter().copied().filter(|value| value.abs() > 0.0).collect()
+    map.values.iter().zip(&map.object).filter(|(_, object)| **object).map(|(value, _)| *value).collect()
 }
 
 /// The 8-connected regions of object pixels whose map value is above `threshold`, highest

@@ -33,7 +33,8 @@ fn frame(on: impl Fn(usize, usize) -> bool) -> PreparedScan {
 
 fn map_of(prepared: &PreparedScan, scores: &[f32], sigma_px: f32) -> AnomalyMap {
     let grid = PatchGrid::of(&prepared.cloud);
-    AnomalyMap { values: anomaly_map(&grid, scores, sigma_px, &prepared.cloud), window: prepared.window }
+    let values = anomaly_map(&grid, scores, sigma_px, &prepared.cloud).values;
+    AnomalyMap { values, object: prepared.cloud.valid().to_vec(), window: prepared.window }
 }
 
 /// Repeatable scores without a generator.
@@ -110,11 +111,30 @@ fn nothing_bleeds_in_from_outside_the_object() {
     let count = PatchGrid::of(&prepared.cloud).count();
     for constant in [-3.0, 5.0] {
         let map = map_of(&prepared, &vec![constant; count], SIGMA_PX);
-        for (value, valid) in map.values.iter().zip(prepared.cloud.valid()) {
-            let expected = if *valid { constant } else { 0.0 };
-            assert!((value - expected).abs() < 1e-4, "{value} for {expected}");
+        let measured = map.values.iter().zip(prepared.cloud.valid()).filter(|(_, valid)| **valid);
+        for (value, _) in measured {
+            assert!((value - constant).abs() < 1e-4, "{value} for {constant}");
         }
     }
+}
+
+#[test]
+fn the_map_goes_on_into_holes_and_fades_outside_the_edge() {
+    let hole = |r: usize, c: usize| r.abs_diff(100).pow(2) + c.abs_diff(100).pow(2) < 5 * 5;
+    let prepared = frame(|r, c| (40..160).contains(&r) && (40..160).contains(&c) && !hole(r, c));
+    let grid = PatchGrid::of(&prepared.cloud);
+    let scores = vec![6.0; grid.count()];
+    let map = lifted_map(&grid, &scores, SIGMA_PX, &prepared.cloud, prepared.window);
+    let at = |row: usize, column: usize| map.values[row * FRAME_SIZE + column];
+    let on_object = at(80, 80);
+    assert!(at(100, 100) > 0.4 * on_object && at(100, 100) < on_object, "{} in the hole", at(100, 100));
+    let outwards: Vec<f32> = (160..180).map(|column| at(100, column)).collect();
+    assert!(outwards.is_sorted_by(|a, b| a >= b) && outwards[0] < 0.6 * on_object, "{outwards:?}");
+    assert!(outwards[0] > 0.3 * on_object && outwards[19] == 0.0, "{outwards:?}");
+    let unmeasured = map.object.iter().filter(|object| !**object).count();
+    assert_eq!(map.object.len() - unmeasured, prepared.cloud.valid_count());
+    let without = lifted_map(&grid, &scores, 0.0, &prepared.cloud, prepared.window);
+    assert!(without.values.iter().zip(&without.object).all(|(value, object)| (*value > 0.0) == *object));
 }
 
 #[test]
@@ -123,13 +143,7 @@ fn maps_of_no_patch_and_of_one() {
     assert!(map_of(&empty, &[], SIGMA_PX).values.iter().all(|v| *v == 0.0));
     let one = frame(|r, c| r < 8 && c < 8);
     let map = map_of(&one, &[2.0], SIGMA_PX);
-    assert!(
-        one.cloud
-            .valid()
-            .iter()
-            .zip(&map.values)
-            .all(|(on, v)| (v - if *on { 2.0 } else { 0.0 }).abs() < 1e-5)
-    );
+    assert!(one.cloud.valid().iter().zip(&map.values).all(|(on, v)| !on || (v - 2.0).abs() < 1e-5));
 }
 
 /// A map of 1 with rectangles (rows, columns, value) on it.
@@ -142,7 +156,8 @@ fn drawn(prepared: &PreparedScan, rectangles: &[([usize; 2], [usize; 2], f32)]) 
         let found = rectangles.iter().find(inside).map_or(1.0, |r| r.2);
         if prepared.cloud.valid()[i] { found } else { 0.0 }
     };
-    AnomalyMap { values: (0..FRAME_SIZE * FRAME_SIZE).map(value).collect(), window: prepared.window }
+    let values = (0..FRAME_SIZE * FRAME_SIZE).map(value).collect();
+    AnomalyMap { values, object: prepared.cloud.valid().to_vec(), window: prepared.window }
 }
 
 #[test]
@@ -198,7 +213,11 @@ fn the_region_threshold_follows_median_and_spread() {
     assert_eq!(map_median(&map), 51.0);
     let flat = drawn(&prepared, &[]);
     assert!(regions(&flat, &prepared, region_threshold(&flat), 8).is_empty());
-    let empty = AnomalyMap { values: vec![0.0; FRAME_SIZE * FRAME_SIZE], window: prepared.window };
+    let empty = AnomalyMap {
+        values: vec![0.0; FRAME_SIZE * FRAME_SIZE],
+        object: vec![false; FRAME_SIZE * FRAME_SIZE],
+        window: prepared.window,
+    };
     assert_eq!(region_threshold(&empty), 0.0);
 }
 

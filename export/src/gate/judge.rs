@@ -92,10 +92,7 @@ impl Seen {
     fn pixels(&self) -> (Vec<f32>, Vec<bool>) {
         match &self.map {
             None => (vec![0.0; self.defective.len()], vec![false; self.defective.len()]),
-            Some(map) => {
-                let object: Vec<bool> = map.values.iter().map(|value| value.abs() > 0.0).collect();
-                (scan_map(map), scan_mask(&object, &map.window))
-            }
+            Some(map) => (scan_map(map), scan_mask(&map.object, &map.window)),
         }
     }
 }

@@ -184,7 +184,11 @@ fn map_on_frame(seen: &Seen, patch_scores: &[f32], rule: MapRule, sigma_px: f32)
     let window = seen.frame.window;
     match rule {
         MapRule::Detector => lifted_map(&seen.grid, patch_scores, sigma_px, &seen.frame.mask_cloud(), window),
-        MapRule::EightBits => AnomalyMap { values: eight_bit_map(&seen.grid, patch_scores), window },
+        MapRule::EightBits => AnomalyMap {
+            values: eight_bit_map(&seen.grid, patch_scores),
+            object: seen.frame.object.clone(),
+            window,
+        },
     }
 }
 

@@ -20,6 +20,8 @@ mod exit;
 mod http;
 mod journal;
 mod message;
+#[cfg(test)]
+mod mutations;
 mod npy_map;
 mod pictures;
 mod publish;

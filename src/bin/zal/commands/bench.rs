@@ -14,7 +14,7 @@ use zal::features::fpfh::{self, FpfhParams};
 use zal::features::{Branch, PatchFeatures, PatchGrid};
 use zal::preprocess::{PreparedScan, prepare};
 use zal::scan::{Scan, npy};
-use zal::score::{self, AnomalyMap, BranchDistances};
+use zal::score::{self, BranchDistances};
 use zal::synth::{Family, SynthParams};
 
 use super::detector_args::{DetectorArgs, Judge, Origin};
@@ -222,8 +222,7 @@ fn bench_score(
     let part = BranchDistances { branch: Branch::Rgb, distances, weight: 1.0, spread: 1.0 };
     let judge = || {
         let fused = score::fuse_line(&[part; 3]);
-        let values = score::anomaly_map(grid, &fused.std, score::SIGMA_PX, &prepared.cloud);
-        let map = AnomalyMap { values, window: prepared.window };
+        let map = score::lifted_map(grid, &fused.std, score::SIGMA_PX, &prepared.cloud, prepared.window);
         Ok(score::regions(&map, prepared, score::region_threshold(&map), 16))
     };
     bench.time("score and map", format!("{} patches", grid.count()), judge)?;
