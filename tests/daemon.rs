@@ -5,6 +5,8 @@
 
 #[path = "common/line.rs"]
 mod line;
+#[path = "common/running.rs"]
+mod running;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
@@ -12,9 +14,10 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use line::{BASE, Line, PATIENCE, wait_for, zal};
+use line::{Line, zal};
 use rumqttc::{Client, Event, MqttOptions, Packet, QoS};
 use rumqttd::{Broker, Config, ConnectionSettings, RouterConfig, ServerSettings};
+use running::{BASE, PATIENCE, wait_for};
 
 /// A real broker on a free port, for the rest of the process.
 fn start_broker() -> SocketAddr {

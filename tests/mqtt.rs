@@ -6,13 +6,16 @@
 mod fake_broker;
 #[path = "common/line.rs"]
 mod line;
+#[path = "common/running.rs"]
+mod running;
 
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fake_broker::{Answer, FakeBroker, Publish, Welcome};
-use line::{BASE, Line};
+use line::Line;
+use running::BASE;
 
 fn seqs(publishes: &[Publish]) -> Vec<u64> {
     publishes.iter().map(Publish::seq).collect()

@@ -12,6 +12,8 @@ mod line;
 mod mosquitto;
 #[path = "common/proxy.rs"]
 mod proxy;
+#[path = "common/running.rs"]
+mod running;
 #[path = "common/subscriber.rs"]
 mod subscriber;
 
@@ -19,9 +21,10 @@ use std::collections::BTreeSet;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use line::{BASE, Line, Running};
+use line::Line;
 use mosquitto::Mosquitto;
 use proxy::{Mode, Proxy};
+use running::{BASE, Running};
 use subscriber::Subscriber;
 
 /// As `tests/common/line.rs` configures it.

@@ -9,6 +9,8 @@ mod certificates;
 mod line;
 #[path = "common/mosquitto.rs"]
 mod mosquitto;
+#[path = "common/running.rs"]
+mod running;
 #[path = "common/subscriber.rs"]
 mod subscriber;
 
@@ -17,9 +19,10 @@ use std::path::Path;
 use std::process::Command;
 
 use certificates::Certificates;
-use line::{BASE, Line};
+use line::Line;
 use mosquitto::Mosquitto;
 use rumqttc::{MqttOptions, TlsConfiguration, Transport};
+use running::BASE;
 use subscriber::Subscriber;
 
 const ACL: &str = include_str!("../systemd/mosquitto/acl");

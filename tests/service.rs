@@ -7,6 +7,8 @@
 mod fake_broker;
 #[path = "common/line.rs"]
 mod line;
+#[path = "common/running.rs"]
+mod running;
 
 use std::fs;
 use std::io::{Read, Write};
@@ -17,7 +19,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use fake_broker::{Answer, FakeBroker};
-use line::{Line, wait_for};
+use line::Line;
+use running::wait_for;
 
 /// Stands in for systemd's side of sd_notify.
 struct Notified {

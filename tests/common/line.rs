@@ -3,14 +3,9 @@
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
-/// Nothing in these tests takes this long unless it hangs.
-pub const PATIENCE: Duration = Duration::from_secs(180);
-
-/// Base of the topics of the test device.
-pub const BASE: &str = "zal/v1/s/a/l/c/d";
+use crate::running::{Running, wait_for};
 
 /// A folder with a configuration.
 pub struct Line {
@@ -63,7 +58,7 @@ impl Line {
         let mut command = Command::new(env!("CARGO_BIN_EXE_zal"));
         command.args(["run", "-c"]).arg(self.path("zal.toml")).stderr(log);
         prepare(&mut command);
-        Running { child: command.spawn().unwrap() }
+        Running::start(command)
     }
 
     /// Names in a folder of the spool.
@@ -92,51 +87,6 @@ impl Line {
     }
 }
 
-/// A running daemon; killed when the test lets go of it.
-pub struct Running {
-    child: Child,
-}
-
-impl Running {
-    /// Its process id.
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// As a power cut: nothing is finished.
-    pub fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    /// Sends a signal, such as `HUP`.
-    pub fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
-    }
-
-    /// SIGTERM, and its exit code.
-    pub fn terminate(mut self) -> Option<i32> {
-        self.signal("TERM");
-        let start = Instant::now();
-        while start.elapsed() < PATIENCE {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status.code();
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        panic!("the daemon does not stop");
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It has ended already unless the test failed.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// Runs `zal` to its end: exit code, stdout, stderr.
 pub fn zal(args: &[&str]) -> (Option<i32>, String, String) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_zal"))
@@ -149,18 +99,6 @@ pub fn zal(args: &[&str]) -> (Option<i32>, String, String) {
     child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
     child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
     (child.wait().unwrap().code(), out, err)
-}
-
-/// Waits until a condition holds.
-pub fn wait_for(mut condition: impl FnMut() -> bool) -> bool {
-    let start = Instant::now();
-    while start.elapsed() < PATIENCE {
-        if condition() {
-            return true;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    false
 }
 
 /// The repository's demo bundle.

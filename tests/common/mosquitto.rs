@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::line::wait_for;
+use crate::running::wait_for;
 
 /// A mosquitto; killed when the test lets go of it.
 pub struct Mosquitto {

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use rumqttc::{Client, Event, MqttOptions, Packet, PublishOptions, QoS};
 
-use crate::line::{BASE, PATIENCE};
+use crate::running::{BASE, PATIENCE};
 
 /// One message.
 #[derive(Debug, Clone)]
@@ -70,6 +70,11 @@ impl Subscriber {
     /// Everything on a topic below the base so far.
     pub fn on(&self, leaf: &str) -> Vec<Message> {
         self.messages.lock().unwrap().iter().filter(|m| m.leaf() == leaf).cloned().collect()
+    }
+
+    /// Number of messages on a topic below the base so far.
+    pub fn count(&self, leaf: &str) -> usize {
+        self.messages.lock().unwrap().iter().filter(|m| m.leaf() == leaf).count()
     }
 
     /// The seqs heard on a topic, each once, in order.

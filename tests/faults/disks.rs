@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::fake_broker::{Answer, FakeBroker};
+use crate::running::{Running, has_program, wait_for};
 use crate::scans;
-use crate::station::{Settings, Station, has_program, wait_for};
+use crate::station::{Settings, Station};
 
 /// A small disk of its own.
 struct SmallDisk {
@@ -113,7 +114,7 @@ fn hand_in(station: &Station, range: std::ops::RangeInclusive<usize>) {
 }
 
 /// After the disk is well again: everything moved, the journal complete, seq going on.
-fn check_recovery(station: &Station, broker: &FakeBroker, daemon: crate::station::Running, count: usize) {
+fn check_recovery(station: &Station, broker: &FakeBroker, daemon: Running, count: usize) {
     station.wait_for("scans leaving work/ and incoming/", || {
         station.names("work").is_empty() && station.names("incoming").is_empty()
     });

@@ -7,9 +7,11 @@ use std::time::Duration;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use crate::mosquitto::{Heard, Mosquitto};
+use crate::mosquitto::Mosquitto;
+use crate::running::wait_for;
 use crate::scans;
-use crate::station::{Settings, Station, is_long, wait_for};
+use crate::station::{Settings, Station, is_long};
+use crate::subscriber::Subscriber;
 
 /// Kills of the short and the long form.
 const KILLS_SHORT: usize = 50;
@@ -22,10 +24,10 @@ fn below(random: &mut ChaCha8Rng, end: u64) -> u64 {
 
 #[test]
 fn nothing_is_lost_over_random_kills() {
-    let Some(broker) = Mosquitto::start() else { return };
+    let Some(broker) = Mosquitto::start("allow_anonymous true") else { return };
     let kills = if is_long() { KILLS_LONG } else { KILLS_SHORT };
-    let heard = broker.subscribe();
-    let url = broker.url();
+    let heard = Subscriber::plain(broker.address());
+    let url = format!("mqtt://{}", broker.address());
     let station =
         Station::new(Settings { broker: &url, spool_keys: "keep_done_count = 50", ..Settings::default() });
     let mut random = ChaCha8Rng::seed_from_u64(7);
@@ -51,11 +53,13 @@ fn nothing_is_lost_over_random_kills() {
     // One more, so that the daemon is at work when it is asked to stop.
     parts += 1;
     station.hand_in(&format!("part{parts:06}.npy"), &scans::quick());
-    station.wait_for("a result for every part", || answered(&heard).len() == parts);
+    station.wait_for("a result for every part", || {
+        heard.count("result") >= parts && answered(&heard).len() == parts
+    });
     station.wait_for("every scan leaving work/", || station.names("work").is_empty());
     assert_eq!(daemon.terminate(), Some(0));
 
-    let results = heard.results();
+    let results = results(&heard);
     let mut parts_of_seq: BTreeMap<u64, BTreeSet<String>> = BTreeMap::new();
     for (seq, part) in &results {
         parts_of_seq.entry(*seq).or_default().insert(part.clone());
@@ -71,6 +75,12 @@ fn nothing_is_lost_over_random_kills() {
     assert!(duplicates <= 16 * kills, "{duplicates} duplicates after {kills} kills");
 }
 
-fn answered(heard: &Heard) -> BTreeSet<String> {
-    heard.results().into_iter().map(|(_, part)| part).collect()
+/// Seq and part of every result, in the order of arrival.
+fn results(heard: &Subscriber) -> Vec<(u64, String)> {
+    let results = heard.on("result").into_iter().map(|message| message.body);
+    results.map(|r| (r["seq"].as_u64().unwrap(), r["part_id"].as_str().unwrap().to_owned())).collect()
+}
+
+fn answered(heard: &Subscriber) -> BTreeSet<String> {
+    results(heard).into_iter().map(|(_, part)| part).collect()
 }

@@ -16,7 +16,12 @@ mod fake_broker;
 mod intake;
 mod kills;
 mod load;
+#[path = "../common/mosquitto.rs"]
 mod mosquitto;
 mod power;
+#[path = "../common/running.rs"]
+mod running;
 mod scans;
 mod station;
+#[path = "../common/subscriber.rs"]
+mod subscriber;

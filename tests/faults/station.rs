@@ -2,14 +2,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
-/// Nothing in these tests takes this long unless it hangs.
-pub const PATIENCE: Duration = Duration::from_secs(120);
-
-/// Base of the topics of the test device.
-pub const BASE: &str = "zal/v1/s/a/l/c/d";
+use crate::running::{Running, wait_for};
 
 /// Whether the long forms are asked for.
 pub fn is_long() -> bool {
@@ -90,7 +85,7 @@ impl Station {
         let mut command = Command::new(env!("CARGO_BIN_EXE_zal"));
         command.args(["run", "-c"]).arg(self.path("zal.toml")).env("NO_COLOR", "1").stderr(log);
         command.envs(environment.iter().copied());
-        Running { child: command.spawn().unwrap() }
+        Running::start(command)
     }
 
     /// Runs another command of `zal` on this configuration; its standard output.
@@ -125,64 +120,4 @@ impl Station {
             self.log().get(tail..).unwrap_or(&log)
         );
     }
-}
-
-/// A running daemon; killed when the test lets go of it.
-pub struct Running {
-    child: Child,
-}
-
-impl Running {
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// SIGKILL: nothing is finished.
-    pub fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    /// SIGTERM, and its exit code.
-    pub fn terminate(mut self) -> Option<i32> {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
-        let mut code = None;
-        assert!(wait_for(|| self.child.try_wait().unwrap().is_some_and(|status| {
-            code = status.code();
-            true
-        })));
-        code
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It has ended already unless the test failed.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Waits until a condition holds.
-pub fn wait_for(mut condition: impl FnMut() -> bool) -> bool {
-    let start = Instant::now();
-    while start.elapsed() < PATIENCE {
-        if condition() {
-            return true;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    false
-}
-
-/// Whether a program can be run; says so when it cannot.
-pub fn has_program(name: &str) -> bool {
-    let found = std::env::var_os("PATH")
-        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(name).exists()))
-        || Path::new("/usr/sbin").join(name).exists();
-    if !found {
-        eprintln!("skipped: {name} is not installed (Debian's package {name})");
-    }
-    found
 }

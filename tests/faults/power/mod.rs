@@ -18,8 +18,9 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::fake_broker::{Answer, FakeBroker};
+use crate::running::{has_program, wait_for};
 use crate::scans;
-use crate::station::{Settings, Station, has_program, is_long, wait_for};
+use crate::station::{Settings, Station, is_long};
 use disk::{Disk, Names};
 use recording::{Call, TRACED, parse};
 
