@@ -17,6 +17,7 @@ mod archive;
 mod assemble;
 mod golden;
 mod signature;
+pub mod store;
 
 use std::path::{Path, PathBuf};
 
