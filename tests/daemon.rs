@@ -94,8 +94,8 @@ fn a_wrong_configuration_is_refused_with_all_its_problems() {
     assert_eq!(
         err,
         "error: 2 problems in the configuration:\n\
-         zal.toml:22:1: unknown key `false_reject_rat` in [calibration]; did you mean `false_reject_rate`?\n\
-         zal.toml:23:2: unknown key `htttp`; did you mean `http`?\n\
+         zal.toml:23:1: unknown key `false_reject_rat` in [calibration]; did you mean `false_reject_rate`?\n\
+         zal.toml:24:2: unknown key `htttp`; did you mean `http`?\n\
          hint: systemd/zal.toml shows every key; --check only checks\n"
     );
     let (code, _, err) = zal(&["run", "-c", "/nowhere/zal.toml"]);
@@ -131,7 +131,7 @@ fn scans_come_out_as_results_and_unfinished_files_stay() {
     assert_eq!(broken["evaluation"], "not_decidable");
     assert!(!broken["reasons"][0]["code"].as_str().unwrap().is_empty());
     assert_eq!(line.names("incoming"), [".hidden.npy", "half.npy.tmp", "lonely.png"]);
-    assert!(line.names("work").is_empty());
+    assert_eq!(line.names("work"), [".in-hand"], "the note of what is being worked on");
     assert!(line.names("bad").iter().any(|n| n.ends_with("-broken.reason.txt")), "{:?}", line.names("bad"));
     line.wait_for("the last status", || {
         on(&messages, "status").last().is_some_and(|s| s["status"] == "stopped")
@@ -198,5 +198,5 @@ fn nothing_is_lost_when_the_daemon_is_killed_again_and_again() {
     assert!(by_seq.values().all(|parts| parts.len() == 1), "one part per seq: {by_seq:?}");
     let duplicates = results.len() - PARTS;
     assert!(duplicates <= 16 * kills, "{duplicates} duplicates after {kills} kills");
-    assert!(line.names("incoming").is_empty() && line.names("work").is_empty());
+    assert!(line.names("incoming").is_empty() && line.names("work") == [".in-hand"]);
 }

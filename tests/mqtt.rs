@@ -11,7 +11,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use fake_broker::{Answer, FakeBroker, Publish};
+use fake_broker::{Answer, FakeBroker, Publish, Welcome};
 use line::{BASE, Line};
 
 fn seqs(publishes: &[Publish]) -> Vec<u64> {
@@ -67,13 +67,24 @@ fn bodies_fit_the_committed_schemas() {
     let daemon = line.start();
     line.hand_in("a b.npy");
     line.wait_for("a result", || !broker.on("result").is_empty() && !broker.on("metrics").is_empty());
+    broker.say(&format!("{BASE}/cmd/replay"), br#"{"request_id": "q1", "from": 1, "to": 1}"#, false, &[]);
+    line.wait_for("a response", || !broker.on("q1").is_empty());
     assert_eq!(daemon.terminate(), Some(0));
-    for leaf in ["status", "birth", "state", "metrics", "result"] {
+    for (leaf, topic) in [
+        ("status", "status"),
+        ("birth", "birth"),
+        ("state", "state"),
+        ("metrics", "metrics"),
+        ("result", "result"),
+        ("alarm", "disk_low"),
+        ("response", "q1"),
+    ] {
         let path = format!("{}/src/bin/zal/schema/{leaf}.schema.json", env!("CARGO_MANIFEST_DIR"));
         let schema: serde_json::Value =
             serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
         let validator = jsonschema::validator_for(&schema).unwrap();
-        for publish in broker.on(leaf) {
+        assert!(!broker.on(topic).is_empty(), "nothing was said on {topic}");
+        for publish in broker.on(topic) {
             let body = publish.json();
             let errors: Vec<_> = validator.iter_errors(&body).map(|e| e.to_string()).collect();
             assert!(errors.is_empty(), "{leaf}: {errors:?} in {body}");
@@ -183,4 +194,109 @@ fn live_results_do_not_wait_behind_a_backlog() {
     let mut rest = seqs(&results);
     rest.remove(live);
     assert_eq!(rest, count_up(60), "the backlog keeps its order");
+}
+
+/// Sends a command and waits for the response.
+fn ask(broker: &FakeBroker, line: &Line, verb: &str, id: &str, body: &str) -> serde_json::Value {
+    let before = broker.on(id).len();
+    broker.say(&format!("{BASE}/cmd/{verb}"), body.as_bytes(), false, &[]);
+    line.wait_for("a response", || broker.on(id).len() > before);
+    broker.on(id)[before].json()
+}
+
+#[test]
+fn commands_are_answered_once_and_wrong_ones_with_the_reason() {
+    let broker = FakeBroker::start(|_| Answer::Confirm);
+    let line = Line::new(broker.url(), "");
+    let daemon = line.start();
+    (1..=3).for_each(|index| line.hand_in(&format!("p{index}.npy")));
+    line.wait_for("results", || broker.on("result").len() == 3);
+    assert_eq!(broker.subscriptions(), [format!("{BASE}/cmd/+")]);
+
+    // A confirmation that is on its way when the replay is asked for counts for the replay too: let them come in.
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    let replay = r#"{"request_id": "r1", "from": 2, "to": 9}"#;
+    let answer = ask(&broker, &line, "replay", "r1", replay);
+    assert_eq!((&answer["outcome"], &answer["data"]["count"]), (&"done".into(), &2.into()));
+    line.wait_for("the results again", || broker.on("result").len() == 5);
+    assert_eq!(ask(&broker, &line, "replay", "r1", replay), answer, "answered, not repeated");
+
+    let births = broker.on("birth").len();
+    assert_eq!(ask(&broker, &line, "rebirth", "b1", r#"{"request_id": "b1"}"#)["outcome"], "done");
+    line.wait_for("the birth again", || broker.on("birth").len() == births + 1);
+    assert_eq!(ask(&broker, &line, "trigger", "t1", r#"{"request_id": "t1"}"#)["outcome"], "done");
+
+    let code = |verb: &str, id: &str, body: &str| ask(&broker, &line, verb, id, body)["code"].clone();
+    assert_eq!(code("model_install", "m1", r#"{"request_id": "m1"}"#), "not_supported");
+    assert_eq!(code("dance", "d1", r#"{"request_id": "d1"}"#), "unknown_verb");
+    assert_eq!(code("trigger", "unknown", "{"), "bad_json");
+    let endless = format!("{{\"request_id\": \"{}\"}}", "x".repeat(5_000));
+    assert_eq!(code("trigger", "unknown", &endless), "too_large");
+
+    // Correlation data and a response topic of the asker's own.
+    let properties = [&b"\x08\x00\x05mes/7\x09\x00\x02\xff\x01"[..]].concat();
+    broker.say(&format!("{BASE}/cmd/rebirth"), br#"{"request_id": "b2"}"#, false, &properties);
+    line.wait_for("the response elsewhere", || !broker.on("7").is_empty());
+    let response = &broker.on("7")[0];
+    assert_eq!((response.topic.as_str(), response.correlation.as_deref()), ("mes/7", Some(&b"\xff\x01"[..])));
+    assert_eq!((response.qos, response.retain, response.expiry_s), (1, false, Some(30)));
+    broker.say(&format!("{BASE}/cmd/rebirth"), br#"{"request_id": "b3"}"#, true, &[]);
+    line.wait_for("the refusal", || !broker.on("b3").is_empty());
+    assert_eq!(broker.on("b3")[0].json()["code"], "retained");
+    assert_eq!(daemon.terminate(), Some(0));
+    let again: Vec<_> =
+        broker.on("result").iter().skip(3).map(|p| (p.seq(), p.json()["historical"].clone())).collect();
+    assert_eq!(again, [(2, true.into()), (3, true.into())], "sent again once, as historical");
+    assert_eq!(broker.on("alert").len(), 3, "alerts are not repeated");
+}
+
+#[test]
+fn a_self_test_by_command_judges_the_golden_scans() {
+    let broker = FakeBroker::start(|_| Answer::Confirm);
+    let line = Line::new(broker.url(), "");
+    let daemon = line.start();
+    line.wait_for("birth", || !broker.on("birth").is_empty());
+    broker.say(&format!("{BASE}/cmd/selftest"), br#"{"request_id": "s1"}"#, false, &[]);
+    broker.say(&format!("{BASE}/cmd/selftest"), br#"{"request_id": "s1"}"#, false, &[]);
+    line.wait_for("both answers", || broker.on("s1").len() == 2);
+    assert_eq!(broker.on("s1")[0].json()["outcome"], "in_progress");
+    let answer = broker.on("s1")[1].json();
+    assert_eq!((&answer["outcome"], &answer["data"]["passed"]), (&"done".into(), &true.into()), "{answer}");
+    assert!(!answer["data"]["scans"].as_array().unwrap().is_empty());
+    assert_eq!(daemon.terminate(), Some(0));
+}
+
+#[test]
+fn nothing_larger_than_the_broker_takes_is_sent_and_that_is_said() {
+    let broker = FakeBroker::start(|_| Answer::Confirm);
+    broker.set_welcome(Welcome { packet_size_max: Some(700), ..Welcome::default() });
+    let line = Line::new(broker.url(), "");
+    let daemon = line.start();
+    line.hand_in("p1.npy");
+    // The fake broker fails the test when a packet is too large.
+    line.wait_for("the alarm", || broker.on("message_too_large").iter().any(|p| p.json()["active"] == true));
+    assert!(broker.on("result").is_empty());
+    assert_eq!(broker.connects().len(), 1, "the connection lives on");
+    broker.set_welcome(Welcome::default());
+    broker.cut();
+    line.wait_for("the result at last", || broker.on("result").len() == 1);
+    line.wait_for("the end of the alarm", || {
+        broker.on("message_too_large").last().is_some_and(|p| p.json()["active"] == false)
+    });
+    assert_eq!(daemon.terminate(), Some(0));
+}
+
+#[test]
+fn a_broker_that_claims_an_old_session_gets_everything_in_a_new_one() {
+    let broker = FakeBroker::start(|_| Answer::Confirm);
+    broker.set_welcome(Welcome { session_present: true, ..Welcome::default() });
+    let line = Line::new(broker.url(), "");
+    let daemon = line.start();
+    (1..=5).for_each(|index| line.hand_in(&format!("p{index}.npy")));
+    line.wait_for("a refused welcome", || broker.connects().len() >= 2);
+    assert!(broker.on("result").is_empty());
+    broker.set_welcome(Welcome::default());
+    line.wait_for("the results", || broker.on("result").len() == 5);
+    assert_eq!(daemon.terminate(), Some(0));
+    assert_eq!(seqs(&broker.on("result")), count_up(5));
 }

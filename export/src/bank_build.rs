@@ -84,6 +84,21 @@ pub struct BuildParams {
     pub rows_max: usize,
 }
 
+/// How the branches' blocks are put side by side: for picking the bank's rows, and in mode `paper` for the
+/// distances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fusion {
+    /// Each divided by its mean norm.
+    #[default]
+    Scaled,
+    /// As they are, and distances as they are: BTF's.
+    Raw,
+}
+
+/// Picks the bank's rows out of all rows `[rows, dims]`.
+pub type PickRows<'a> = dyn Fn(ArrayView2<'_, f32>) -> anyhow::Result<Vec<usize>> + 'a;
+
 /// The frame of one scan, described.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DescribedScan {
@@ -152,22 +167,45 @@ pub fn build(
 /// When there are fewer than three scans, or their descriptors do not make a bank.
 pub fn assemble(
     scans: Vec<(String, DescribedScan)>,
-    mut params: ModeParams,
+    params: ModeParams,
     build: BuildParams,
+) -> anyhow::Result<(MemoryBank, ModeParams)> {
+    assemble_with(scans, params, Fusion::Scaled, &|rows| Ok(coreset(rows, build)))
+}
+
+/// The rows that a bank of that size keeps: greedy k-centre from the first row on.
+#[must_use]
+pub fn coreset(rows: ArrayView2<'_, f32>, build: BuildParams) -> Vec<usize> {
+    greedy_k_center(rows, coreset_count(rows.nrows(), build), 0)
+}
+
+/// As [`assemble`], with the blocks put side by side as asked and the bank's rows picked by the caller.
+/// Raw blocks hold no scan out: their distances are taken as they are.
+///
+/// # Errors
+/// When there are fewer than three scans, or their descriptors do not make a bank.
+pub fn assemble_with(
+    scans: Vec<(String, DescribedScan)>,
+    mut params: ModeParams,
+    fusion: Fusion,
+    pick: &PickRows<'_>,
 ) -> anyhow::Result<(MemoryBank, ModeParams)> {
     expect_enough(scans.len())?;
     let holdout_index = HOLDOUT_EVERY.min(scans.len()) - 1;
     let (mut kept, mut held_out, mut names) = (Vec::new(), Vec::new(), Vec::new());
     for (index, (name, scan)) in scans.into_iter().enumerate() {
-        if index % HOLDOUT_EVERY == holdout_index {
+        // Raw distances need no statistics, and so no scans for them.
+        if fusion == Fusion::Scaled && index % HOLDOUT_EVERY == holdout_index {
             held_out.push(scan);
         } else {
             names.push(name);
             kept.push(scan);
         }
     }
-    let bank = fill(&kept, names, &mut params, build)?;
-    measure(&mut params, bank.clone(), &held_out)?;
+    let bank = fill(&kept, names, &mut params, (fusion, pick))?;
+    if fusion == Fusion::Scaled {
+        measure(&mut params, bank.clone(), &held_out)?;
+    }
     Ok((bank, params))
 }
 
@@ -203,7 +241,7 @@ fn fill(
     scans: &[DescribedScan],
     names: Vec<String>,
     params: &mut ModeParams,
-    build: BuildParams,
+    (fusion, pick): (Fusion, &PickRows<'_>),
 ) -> anyhow::Result<MemoryBank> {
     let mut rows = Vec::new();
     let mut origins = Vec::new();
@@ -215,14 +253,17 @@ fn fill(
     let views: Vec<ArrayView2<'_, f32>> = rows.iter().map(|r: &Array2<f32>| r.view()).collect();
     let rows = concatenate(Axis(0), &views)?;
     let blocks = measure_blocks(&scans[0], &rows);
-    let scales: Vec<f32> = blocks.iter().map(|b| 1.0 / b.mean_norm.max(f32::MIN_POSITIVE)).collect();
+    let scale = |b: &Block| match fusion {
+        Fusion::Scaled => 1.0 / b.mean_norm.max(f32::MIN_POSITIVE),
+        Fusion::Raw => 1.0,
+    };
+    let scales: Vec<f32> = blocks.iter().map(scale).collect();
     let mut scaled = rows.clone();
     scale_blocks(&mut scaled, &blocks, &scales);
     if let Scoring::Joint { block_scales, .. } = &mut params.scoring {
         *block_scales = scales;
     }
-    let count = coreset_count(rows.nrows(), build);
-    let picks = greedy_k_center(scaled.view(), count, 0);
+    let picks = pick(scaled.view())?;
     let origins = picks.iter().map(|&i| origins[i]).collect();
     Ok(MemoryBank::new(blocks, rows.select(Axis(0), &picks), origins, names)?)
 }
@@ -265,6 +306,17 @@ fn measure(params: &mut ModeParams, bank: MemoryBank, held_out: &[DescribedScan]
     let comparison = Comparison::new(params, bank)?;
     let distances: Vec<Vec<Vec<f32>>> =
         held_out.iter().map(|s| comparison.distances(&s.features)).collect::<Result<_, _>>()?;
+    measure_distances(params, &distances, held_out);
+    Ok(())
+}
+
+/// The settings' statistics from normal scans and their distances to what is normal: of each scan one list
+/// a branch (mode `line`), or one (mode `paper`).
+pub(crate) fn measure_distances(
+    params: &mut ModeParams,
+    distances: &[Vec<Vec<f32>>],
+    held_out: &[DescribedScan],
+) {
     match &mut params.scoring {
         Scoring::Late { branches, normalcy, repetition } => {
             for (index, branch) in branches.iter_mut().enumerate() {
@@ -292,7 +344,6 @@ fn measure(params: &mut ModeParams, bank: MemoryBank, held_out: &[DescribedScan]
             };
         }
     }
-    Ok(())
 }
 
 /// Spread of the values of all scans, each around its scan's median.

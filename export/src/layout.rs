@@ -9,8 +9,6 @@
 //! xyz is a TIFF of `height x width x 3` f32 in metres, (0, 0, 0) where nothing was measured;
 //! gt is an 8-bit PNG, 0 = good. The walker opens no picture: it gives paths.
 
-#![cfg_attr(not(test), allow(dead_code, reason = "the walker is for the commands that read data sets"))]
-
 use std::fs;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
@@ -133,12 +131,12 @@ pub fn write_camera(class: &Path, height: usize, width: usize) -> Result<()> {
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// All classes of a data set: the folders that hold a `train` or a `test` folder, by name.
+/// All classes of a data set: the folders that hold a `train` or a `test`, by name.
 ///
 /// # Errors
 /// When the folder cannot be read or holds no class.
 pub fn classes(root: &Path) -> Result<Vec<PathBuf>> {
-    let is_class = |path: &PathBuf| [Split::Train, Split::Test].iter().any(|s| path.join(s.name()).is_dir());
+    let is_class = |path: &PathBuf| [Split::Train, Split::Test].iter().any(|s| path.join(s.name()).exists());
     let found: Vec<PathBuf> = list(root)?.into_iter().filter(is_class).collect();
     if found.is_empty() {
         bail!(
@@ -149,38 +147,104 @@ pub fn classes(root: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// Folders of a data set with nothing in them: classes that were not unpacked.
+///
+/// # Errors
+/// When a folder cannot be read.
+pub fn empty_folders(root: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for folder in list(root)?.into_iter().filter(|path| path.is_dir()) {
+        if list(&folder)?.is_empty() {
+            found.push(folder);
+        }
+    }
+    Ok(found)
+}
+
+/// Something in a data set that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+#[error("{}: found {found}, expected {expected}; {advice}", path.display())]
+pub struct Problem {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// What is there.
+    pub found: String,
+    /// What should be there.
+    pub expected: String,
+    /// What to do.
+    pub advice: String,
+}
+
+impl Problem {
+    /// Names what is wrong with a file or folder.
+    pub fn new(path: &Path, [found, expected, advice]: [&str; 3]) -> Self {
+        let [found, expected, advice] = [found, expected, advice].map(ToOwned::to_owned);
+        Self { path: path.into(), found, expected, advice }
+    }
+}
+
 /// All scans of a split of a class, in order of defect and number. A split that is not there
 /// has none.
 ///
 /// # Errors
 /// When a folder cannot be read, or a scan lacks its colour, or a test scan its mask.
 pub fn entries(class: &Path, split: Split) -> Result<Vec<Entry>> {
-    let folder = class.join(split.name());
-    let mut found = Vec::new();
-    if !folder.is_dir() {
-        return Ok(found);
+    let (entries, problems) = survey(class, split);
+    match problems.into_iter().next() {
+        None => Ok(entries),
+        Some(problem) => Err(problem.into()),
     }
-    for kind in list(&folder)?.into_iter().filter(|path| path.is_dir()) {
+}
+
+/// As [`entries`], but goes past what cannot be used: the scans that are whole, and what is wrong
+/// with the others.
+#[must_use]
+pub fn survey(class: &Path, split: Split) -> (Vec<Entry>, Vec<Problem>) {
+    let (mut found, mut problems) = (Vec::new(), Vec::new());
+    let folder = class.join(split.name());
+    if !folder.exists() {
+        return (found, problems);
+    }
+    for kind in list_folder(&folder, &mut problems).into_iter().filter(|path| path.is_dir()) {
         let defect = kind.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        for xyz in list(&kind.join("xyz"))? {
+        for xyz in list_folder(&kind.join("xyz"), &mut problems) {
             if xyz.extension().is_some_and(|e| e == "tiff" || e == "tif") {
-                found.push(entry(split, &defect, &kind, xyz)?);
+                match entry(split, &defect, &kind, xyz) {
+                    Ok(entry) => found.push(entry),
+                    Err(problem) => problems.push(problem),
+                }
             }
         }
     }
-    Ok(found)
+    (found, problems)
 }
 
 /// The scan whose points are at `xyz`, with its other files checked for.
-fn entry(split: Split, defect: &str, kind: &Path, xyz: PathBuf) -> Result<Entry> {
-    let partner = |folder: &str| {
+fn entry(split: Split, defect: &str, kind: &Path, xyz: PathBuf) -> Result<Entry, Problem> {
+    let partner = |folder: &str, what: &str| {
         let path = kind.join(folder).join(xyz.file_name().unwrap_or_default()).with_extension("png");
-        ensure!(path.is_file(), "{} has no partner {}", xyz.display(), path.display());
-        Ok(path)
+        let expected = format!("the {what} of {}", xyz.display());
+        let advice = "add the file, or take the scan out of the data set";
+        if path.is_file() { Ok(path) } else { Err(Problem::new(&path, ["no file", &expected, advice])) }
     };
-    partner("rgb")?;
-    let gt = if split == Split::Test { Some(partner("gt")?) } else { None };
+    partner("rgb", "colour")?;
+    let gt = if split == Split::Test { Some(partner("gt", "mask")?) } else { None };
     Ok(Entry { split, defect: defect.into(), xyz, gt })
+}
+
+/// Paths in a folder, sorted; what keeps it from being read is a problem.
+fn list_folder(folder: &Path, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
+    if folder.is_file() {
+        let advice = "unpack the data set again: the layout has a folder there";
+        problems.push(Problem::new(folder, ["a file", "a folder", advice]));
+        return Vec::new();
+    }
+    list(folder).unwrap_or_else(|error| {
+        let found = error.root_cause().to_string();
+        let advice = "unpack the data set again, or look at the permissions";
+        problems.push(Problem::new(folder, [&found, "a folder that can be read", advice]));
+        Vec::new()
+    })
 }
 
 /// Paths in a folder, sorted.

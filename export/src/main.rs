@@ -32,6 +32,14 @@ enum Command {
     Bank(commands::bank::Args),
     /// Judge what training brings, after a plan
     Study(commands::study::Args),
+    /// Judge methods on classes that they never saw: every training class against every other class
+    Eval(Box<commands::eval::Args>),
+    /// AUPRO and pixel AUROC of anyone's maps, from .npy files
+    Aupro(commands::aupro::Args),
+    /// Judge a bundle on scans of known truth
+    Gate(commands::gate::Args),
+    /// One HTML page of a finished run
+    Report(commands::report::Args),
     /// Pack and sign a bundle
     Pack(commands::pack::Args),
     /// Make a signing key
@@ -53,6 +61,13 @@ fn main() -> ExitCode {
             let trainer = commands::study_trainer::StudyTrainer::default();
             commands::study::run(&args, &|request| trainer.train(request))
         }
+        Command::Eval(args) => {
+            let trainer = commands::study_trainer::StudyTrainer::default();
+            commands::eval::run(&args, &|request| trainer.train(request))
+        }
+        Command::Aupro(args) => commands::aupro::run(&args),
+        Command::Gate(args) => commands::gate::run(&args),
+        Command::Report(args) => commands::report::run(&args),
         Command::Pack(args) => commands::pack::run(&args),
         Command::Key(args) => commands::key::run(&args),
         Command::Pseudo(args) => commands::pseudo::run(&args),
@@ -61,7 +76,10 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            match error.downcast_ref::<commands::eval::LeftOutError>() {
+                Some(_) => ExitCode::from(commands::eval::LEFT_OUT_STATUS),
+                None => ExitCode::FAILURE,
+            }
         }
     }
 }

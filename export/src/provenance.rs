@@ -14,6 +14,10 @@ pub const WEIGHTS_KEY: &str = "zal.weights";
 /// Metadata key of how the patches of a point network are cut, as JSON of `zal::features::pointnet::PatchParams`.
 pub const PATCH_KEY: &str = "zal.patch";
 
+/// Metadata key of the classes and solids that a training's pseudo anomalies took material from, as a
+/// JSON list.
+pub const POOL_KEY: &str = "zal.pool";
+
 /// What a graph says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GraphOrigin {
@@ -57,6 +61,18 @@ pub fn patch_of_graph(onnx: &[u8]) -> anyhow::Result<PatchParams> {
         Some(found) => serde_json::from_str(&found.value)
             .with_context(|| format!("metadata `{PATCH_KEY}` is `{}`; update zal-export", found.value)),
     }
+}
+
+/// What the pseudo anomalies of a graph's training were made of; none for a graph that does not say.
+///
+/// # Errors
+/// When the bytes are not ONNX, or the list is none.
+pub fn pool_of_graph(onnx: &[u8]) -> anyhow::Result<Option<Vec<String>>> {
+    let model = ModelProto::decode(onnx).context("the protobuf does not parse")?;
+    let found = model.metadata_props.iter().find(|p| p.key == POOL_KEY);
+    let list =
+        |found: &str| serde_json::from_str(found).context(format!("metadata `{POOL_KEY}` is `{found}`"));
+    found.map(|property| list(&property.value)).transpose()
 }
 
 /// The command line as one would type it, without the program's folder.

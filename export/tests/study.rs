@@ -24,8 +24,10 @@ use zal_export::graphs::normalcy::{NormalcyWeights, normalcy_model};
 use zal_export::graphs::pointnet::{PointNetWeights, pointnet_model};
 use zal_export::layout::{self, Split};
 use zal_export::onnx::WeightStorage;
+use zal_export::study::explain::explain;
 use zal_export::study::graphs::{GraphFiles, TrainRequest, with_epsilon};
 use zal_export::study::plan::Plan;
+use zal_export::study::table::Place;
 use zal_export::study::{Setup, run};
 
 const FAMILIES: [Family; 3] = [Family::Ring, Family::Cone, Family::Ball];
@@ -108,9 +110,10 @@ fn short_plan() -> Plan {
     Plan::parse(&PLAN.replacen("\"paper\", ", "", 1), &[]).expect("a plan")
 }
 
-/// The three tables.
-fn tables(out: &Path) -> [String; 3] {
-    ["cells.csv", "summary.csv", "summary.md"].map(|name| fs::read_to_string(out.join(name)).expect(name))
+/// The tables.
+fn tables(out: &Path) -> [String; 5] {
+    ["cells.csv", "summary.csv", "summary.md", "scans.csv", "curves.csv"]
+        .map(|name| fs::read_to_string(out.join(name)).expect(name))
 }
 
 /// Every other file of a folder and what lies below it, in order of path.
@@ -184,16 +187,22 @@ fn the_tables_hold_every_cell_and_the_detectors_figures() {
     }
 }
 
-fn every_cell_and_pair_is_there([cells, summary, words]: &[String; 3]) {
+fn every_cell_and_pair_is_there([cells, summary, words, scans, curves]: &[String; 5]) {
+    the_finer_tables_stand_beside_the_cells(cells, scans, curves);
     // Two trainings, two test classes each: three arms in two modes, one in one.
     assert_eq!(cells.lines().count(), 1 + 2 * 2 * (3 * 2 + 1));
     let mut sorted: Vec<&str> = cells.lines().skip(1).collect();
     sorted.sort_unstable();
     assert_eq!(sorted, cells.lines().skip(1).collect::<Vec<_>>());
+    let names: Vec<&str> = cells.lines().next().expect("a head").split(',').collect();
     for line in cells.lines().skip(1) {
         let fields: Vec<&str> = line.split(',').collect();
         assert_eq!(fields[6..9], ["2", "2", "0"], "{line}");
-        for figure in &fields[9..] {
+        let guards = |name: &str| name.starts_with("conf_") || name.starts_with("cf_");
+        for (name, figure) in names.iter().zip(&fields).skip(9) {
+            if guards(name) && figure.is_empty() {
+                continue;
+            }
             assert!((0.0..=1.0).contains(&figure.parse::<f64>().expect("a number")), "{line}");
         }
     }
@@ -207,6 +216,42 @@ fn every_cell_and_pair_is_there([cells, summary, words]: &[String; 3]) {
     assert_eq!(row("paper,ring,all,trained,hit1")[5], "2");
     assert!(!summary.contains("paper,all,all,untrained"), "that arm runs in mode line alone");
     assert!(words.contains("## Mode `paper`") && words.contains("| trained - without |"), "{words}");
+}
+
+/// Every cell has its scans and curves, and they say what it says.
+fn the_finer_tables_stand_beside_the_cells(cells: &str, scans: &str, curves: &str) {
+    let columns = |line: &str| line.split(',').map(str::to_owned).collect::<Vec<String>>();
+    let cell_names = columns(cells.lines().next().expect("a head"));
+    let mut erased_count = 0;
+    let auroc_column = cell_names.iter().position(|n| n == "image_auroc").expect("a column");
+    for line in cells.lines().skip(1) {
+        let (cell, prefix) = (columns(line), line.split(',').take(6).collect::<Vec<_>>().join(",") + ",");
+        let of = |table: &str| -> Vec<Vec<String>> {
+            table.lines().filter(|row| row.starts_with(&prefix)).map(columns).collect()
+        };
+        let judged = of(scans);
+        assert_eq!(judged.len(), 4, "two good and two defective scans: {prefix}");
+        let scores = |defective: &str, column: usize| -> Vec<f32> {
+            let rows = judged.iter().filter(|row| row[7] == defective);
+            rows.map(|row| row[column].parse().expect("a score")).collect()
+        };
+        let found = auroc(&scores("false", 8), &scores("true", 8)).expect("both kinds");
+        assert_eq!(format!("{found:.6}"), cell[auroc_column]);
+        // A part may be so small that too little of it is left beside its defect.
+        assert!(judged.iter().all(|row| row[7] == "true" || row[9].is_empty()) && judged[0][11].is_empty());
+        let left: Vec<&Vec<String>> = judged.iter().filter(|row| !row[9].is_empty()).collect();
+        erased_count += left.len();
+        let without: Vec<f32> = left.iter().map(|row| row[9].parse().expect("a score")).collect();
+        let conf = auroc(&scores("false", 8), &without).map(|conf| format!("{conf:.6}"));
+        let conf_column = cell_names.iter().position(|n| n.starts_with("conf_")).expect("a column");
+        assert_eq!(conf.unwrap_or_default(), cell[conf_column]);
+        for curve in ["roc", "pro_fg", "pro"] {
+            let points: Vec<_> = of(curves).into_iter().filter(|row| row[6] == curve).collect();
+            assert!((2..=60).contains(&points.len()), "{prefix}{curve}: {} points", points.len());
+            assert_eq!(points[0][7..], ["0.000000", "0.000000"]);
+        }
+    }
+    assert!(erased_count > 0, "some scan has something left beside its defect");
 }
 
 /// `cells.csv` as (arm, mode, class) -> (AUPRO, image AUROC) of one training.
@@ -276,6 +321,166 @@ fn the_figures_are_those_of_the_detector(cells: &str, mode: Mode, root: &Path) {
             "{key:?}: found {found:?}, expected {expected:?}"
         );
     }
+}
+
+/// Arms that need no training: controls, references with and without a bank, and their baseline.
+const METHODS_PLAN: &str = r#"
+    description = "methods"
+    modes = ["line"]
+    training = [["ring"]]
+    seeds = [4]
+    fraction = 0.2
+    [[arm]]
+    name = "bank"
+    baseline = true
+    branches = ["fpfh"]
+    [[arm]]
+    name = "random"
+    control = "random"
+    [[arm]]
+    name = "mask"
+    control = "mask"
+    [[arm]]
+    name = "anchors"
+    branches = ["fpfh"]
+    reference = { anchors = 2 }
+    [[arm]]
+    name = "buffer alone"
+    branches = ["fpfh"]
+    reference = { buffer = 4, defect_rate = 0.25, bank = false }
+"#;
+
+/// Rows of `scans.csv` of an arm and class: (scan, score).
+fn scores_of(scans: &str, arm: &str, class: &str) -> BTreeMap<String, f64> {
+    let rows = scans.lines().skip(1).map(|line| line.split(',').collect::<Vec<_>>());
+    let rows = rows.filter(|row| row[3] == arm && row[5] == class);
+    rows.map(|row| (row[6].to_owned(), row[8].parse().expect("a score"))).collect()
+}
+
+#[test]
+fn controls_and_references_are_arms_of_a_plan() {
+    let (data, out) = (data_set(), tempfile::tempdir().expect("a folder"));
+    let plan = Plan::parse(METHODS_PLAN, &[]).expect("a plan");
+    let none = |_: &TrainRequest| -> Result<GraphFiles> { anyhow::bail!("nothing is trained") };
+    let of = |jobs: usize, name: &str| {
+        let out = out.path().join(name);
+        run(&plan, &setup(&data, &out, jobs), &none, &|_| {}).expect("it runs through");
+        tables(&out)
+    };
+    let first = of(2, "a");
+    assert_eq!(of(1, "b"), first);
+    let [cells, _, words, scans, _] = first;
+    assert_eq!(cells.lines().count(), 1 + 5 * 2);
+    assert!(words.contains("`anchors`") && words.contains("not zero-shot"), "{words}");
+    a_scan_is_explained(&plan, &setup(&data, &out.path().join("a"), 1), &scans);
+    let root = data.path().join("set");
+    for class in ["ball", "cone"] {
+        assert_eq!(scores_of(&scans, "buffer alone", class).len(), 4);
+        let mask = scores_of(&scans, "mask", class);
+        for (scan, size) in &mask {
+            let path = root.join(class).join("test").join(scan.split('/').nth(2).expect("a kind"));
+            let path = path.join("xyz").join(format!("{}.tiff", scan.rsplit('/').next().expect("a stem")));
+            let scan = read(&path, &SensorProfile::default()).expect("a scan");
+            let prepared = zal::preprocess::prepare(&scan, &zal::preprocess::PreprocessParams::line());
+            let count = prepared.expect("a part").cloud.valid_count();
+            assert!((size - f64::from(u32::try_from(count).expect("small"))).abs() < 0.5, "{size} {count}");
+        }
+        references_equal_a_plain_comparison(&root, class, &scores_of(&scans, "buffer alone", class));
+    }
+}
+
+/// A defective ball by every arm: the score of the table, a map of the scan's size, a normal patch.
+fn a_scan_is_explained(plan: &Plan, setup: &Setup, scans: &str) {
+    let name = "ball/test/bump/001".to_owned();
+    for arm in plan.arm_names() {
+        let place = Place {
+            data_set: "set".into(),
+            seed: 4,
+            training: "ring".into(),
+            arm: arm.to_owned(),
+            mode: "line".into(),
+        };
+        let found = explain(plan, setup, &place, std::slice::from_ref(&name)).expect("it is explained");
+        let [one] = &found[..] else { panic!("one scan") };
+        let score = scores_of(scans, arm, "ball")[&name];
+        assert!((f64::from(one.score.expect("a score")) - score).abs() < 1e-6, "{arm}: {one:?}");
+        assert_eq!(one.scan_map.scores.len(), 120 * 130);
+        let nearest = one.compared.as_ref().and_then(|compared| compared.nearest.clone());
+        let from = nearest.map(|nearest| nearest.scan).unwrap_or_default();
+        match arm {
+            "bank" => assert!(from.starts_with("ring/train/"), "{from}"),
+            "anchors" => assert!(from.contains("/train/good/"), "{from}"),
+            "buffer alone" => assert!(from.starts_with("ball/") && from != name, "{from}"),
+            _ => assert!(from.is_empty() && one.frame_map.is_none()),
+        }
+        let unknown = explain(plan, setup, &place, &["ball/test/bump/999".to_owned()]);
+        assert!(unknown.expect_err("no such scan").to_string().contains("found 0 of 1"));
+    }
+}
+
+/// FPFH rows of a scan in mode `line`.
+fn fpfh_rows(path: &Path) -> Vec<Vec<f64>> {
+    use zal::features::fpfh::{FpfhParams, MissingRule, describe_points, pool_patches};
+    let scan = read(path, &SensorProfile::default()).expect("a scan");
+    let prepared = zal::preprocess::prepare(&scan, &zal::preprocess::PreprocessParams::line());
+    let prepared = prepared.expect("a part");
+    let grid = zal::features::PatchGrid::of(&prepared.cloud);
+    let points = describe_points(&prepared.cloud, &FpfhParams::default());
+    let rows = pool_patches(&prepared.cloud, &grid, &points, MissingRule::Skip).rows;
+    rows.rows().into_iter().map(|row| row.iter().map(|v| f64::from(*v)).collect()).collect()
+}
+
+/// Distance of every row to the nearest row of other scans, less their median.
+fn above_median(rows: &[Vec<f64>], others: &[&Vec<Vec<f64>>]) -> Vec<f64> {
+    let to = |row: &Vec<f64>| {
+        let all = others.iter().flat_map(|scan| scan.iter());
+        let squares = all.map(|o| o.iter().zip(row).map(|(a, b)| (a - b).powi(2)).sum::<f64>());
+        squares.fold(f64::INFINITY, f64::min).sqrt()
+    };
+    let distances: Vec<f64> = rows.iter().map(to).collect();
+    let mut sorted = distances.clone();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    let median = if sorted.len() % 2 == 1 {
+        sorted[middle]
+    } else {
+        f64::midpoint(sorted[middle - 1], sorted[middle])
+    };
+    distances.iter().map(|d| d - median).collect()
+}
+
+/// The scores of the buffer's arm are those of some buffer of three good scans and a defective one, each
+/// judged without itself, in units of their own spread: the ratios of the scores do not depend on the unit.
+fn references_equal_a_plain_comparison(root: &Path, class: &str, found: &BTreeMap<String, f64>) {
+    let entries = |split| layout::entries(&root.join(class), split).expect("scans");
+    let name = |entry: &layout::Entry| {
+        let stem = entry.xyz.file_stem().expect("a stem").to_string_lossy().into_owned();
+        format!("{class}/{}/{}/{stem}", entry.split.name(), entry.defect)
+    };
+    let all: Vec<layout::Entry> = entries(Split::Train).into_iter().chain(entries(Split::Test)).collect();
+    let rows: BTreeMap<String, Vec<Vec<f64>>> = all.iter().map(|e| (name(e), fpfh_rows(&e.xyz))).collect();
+    let good: Vec<&String> = rows.keys().filter(|name| name.contains("/good/")).collect();
+    let defective: Vec<&String> = rows.keys().filter(|name| !name.contains("/good/")).collect();
+    let fits = |buffer: &[&String]| {
+        let ratios: Vec<f64> = found
+            .iter()
+            .map(|(scan, score)| {
+                let others: Vec<_> = buffer.iter().filter(|n| **n != scan).map(|n| &rows[*n]).collect();
+                let expected = above_median(&rows[scan], &others).into_iter().fold(f64::MIN, f64::max);
+                expected / score
+            })
+            .collect();
+        ratios.iter().all(|ratio| (ratio / ratios[0] - 1.0).abs() < 1e-3)
+    };
+    let mut fitting = 0;
+    for (i, a) in good.iter().enumerate() {
+        for (j, b) in good.iter().enumerate().skip(i + 1) {
+            for c in &good[j + 1..] {
+                fitting += defective.iter().filter(|d| fits(&[*a, *b, *c, **d])).count();
+            }
+        }
+    }
+    assert_eq!(fitting, 1, "{class}: one buffer of four explains the scores {found:?}");
 }
 
 #[test]

@@ -61,7 +61,7 @@ pub struct ModeSection {
 }
 
 /// Where the artifacts came from.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Provenance {
     /// The commands that made the bundle, in order.
@@ -72,6 +72,45 @@ pub struct Provenance {
     pub data: BTreeMap<String, String>,
     /// Versions of the programs that made it.
     pub versions: BTreeMap<String, String>,
+    /// How it did on scans of known truth, a data set each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub judged: Vec<Judgement>,
+}
+
+/// How a bundle did on the test scans of a data set, judged by the detector itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Judgement {
+    /// Name of the data set.
+    pub data: String,
+    /// Hash of its test scans and masks.
+    pub data_sha256: String,
+    /// What ran the graphs.
+    pub engine: String,
+    /// Version of the program that judged.
+    pub version: String,
+    /// Mode by mode, class by class.
+    pub classes: Vec<JudgementOfClass>,
+}
+
+/// The figures of one class in one mode.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JudgementOfClass {
+    /// The mode.
+    pub mode: Mode,
+    /// The class.
+    pub class: String,
+    /// Whether no scan of the class is in the bundle's own banks: only then the figures are zero-shot.
+    pub zero_shot: bool,
+    /// Good scans judged.
+    pub good_scans: usize,
+    /// Defective scans judged.
+    pub defective_scans: usize,
+    /// Scans of both kinds that the detector could not decide on.
+    pub undecided_scans: usize,
+    /// By name; rule and limit are part of it.
+    pub figures: BTreeMap<String, f64>,
 }
 
 /// What a bundle says of itself.

@@ -25,7 +25,7 @@ use thiserror::Error;
 
 pub use archive::write_archive;
 pub use golden::{GoldenOutcome, GoldenResult, GoldenScan, MAP_QUANTILES};
-pub use manifest::{FileEntry, FileRole, Manifest, ModeSection, Provenance};
+pub use manifest::{FileEntry, FileRole, Judgement, JudgementOfClass, Manifest, ModeSection, Provenance};
 pub use signature::{DEV_PUBLIC_KEY, Signer, TrustedKeys};
 
 use crate::bank::BankError;

@@ -4,15 +4,13 @@ use ndarray::{Array2, ArrayView1, ArrayView2, s};
 use serde::{Deserialize, Serialize};
 
 use super::DetectorError;
-use super::params::{BranchWeight, ModeParams, NormalcyTerm, RepetitionTerm, Scoring};
+use super::late::LateFusion;
+use super::params::{ModeParams, RepetitionTerm, Scoring};
 use crate::bank::MemoryBank;
 use crate::bank::search::{Neighbor, SearchError, SearchIndex};
 use crate::features::fusion::concatenate;
 use crate::features::{Branch, PatchFeatures};
-use crate::score::{
-    BranchDistances, BranchShare, JointStats, add_term, branch_shares, fuse_line, image_score,
-    image_score_paper, joint, own_distances, worst_patch,
-};
+use crate::score::{BranchShare, JointStats, image_score_paper, joint, own_distances, worst_patch};
 
 /// Rows around the nearest one that weight the image score of mode `paper`: BTF takes 3 and
 /// drops the row itself.
@@ -48,18 +46,8 @@ pub struct Comparison {
 }
 
 enum Kind {
-    Late {
-        branches: Vec<BranchWeight>,
-        indexes: Vec<SearchIndex>,
-        normalcy: Option<NormalcyTerm>,
-        repetition: Option<RepetitionTerm>,
-    },
-    Joint {
-        block_scales: Vec<(Branch, f32)>,
-        index: SearchIndex,
-        lambda: f32,
-        stats: JointStats,
-    },
+    Late { indexes: Vec<SearchIndex>, fusion: LateFusion },
+    Joint { block_scales: Vec<(Branch, f32)>, index: SearchIndex, lambda: f32, stats: JointStats },
 }
 
 impl Comparison {
@@ -74,7 +62,7 @@ impl Comparison {
             return Err(mismatch("blocks of the memory bank", &found, expected));
         }
         let kind = match &params.scoring {
-            Scoring::Late { branches, normalcy, repetition } => {
+            Scoring::Late { branches, repetition, .. } => {
                 let named: Vec<Branch> = branches.iter().map(|b| b.branch).collect();
                 if named != *expected {
                     return Err(mismatch("branches of the late fusion", &named, expected));
@@ -85,8 +73,8 @@ impl Comparison {
                 let columns = branches.iter().filter_map(|b| bank.block_columns(b.branch));
                 let indexes =
                     columns.map(|c| SearchIndex::new(bank.rows.clone(), c)).collect::<Result<_, _>>()?;
-                let repetition = repetition.clone().filter(|term| term.weight != 0.0);
-                Kind::Late { branches: branches.clone(), indexes, normalcy: *normalcy, repetition }
+                let fusion = LateFusion::of(params).expect("the scoring is late");
+                Kind::Late { indexes, fusion }
             }
             Scoring::Joint { block_scales, lambda, stats } => {
                 if block_scales.len() != expected.len() {
@@ -111,7 +99,7 @@ impl Comparison {
     #[must_use]
     pub fn needs_logits(&self) -> bool {
         match &self.kind {
-            Kind::Late { normalcy, .. } => normalcy.is_some_and(|term| term.weight != 0.0),
+            Kind::Late { fusion, .. } => fusion.needs_logits(),
             Kind::Joint { lambda, .. } => *lambda != 0.0,
         }
     }
@@ -138,11 +126,12 @@ impl Comparison {
     ) -> Result<Compared, SearchError> {
         let nearest = self.nearest(features)?;
         match &self.kind {
-            Kind::Late { branches, normalcy, repetition, .. } => {
-                let own = repetition.as_ref().map(|term| (term, term.distances(patches, features)));
-                let term = normalcy.filter(|term| term.weight != 0.0);
-                let logits = term.map(|term| (term, logits.unwrap_or_default()));
-                Ok(self.late(branches, &nearest, own.as_ref(), logits))
+            Kind::Late { fusion, .. } => {
+                let distances: Vec<Vec<f32>> =
+                    nearest.iter().map(|list| list.iter().map(|n| n.distance).collect()).collect();
+                let (compared, loudest) = fusion.fuse(patches, features, logits, &distances);
+                let nearest = loudest.map(|at| self.origin(nearest[at.branch][at.patch]));
+                Ok(Compared { nearest, ..compared })
             }
             Kind::Joint { index, lambda, stats, .. } => {
                 let joined = self.concatenated(features);
@@ -169,38 +158,6 @@ impl Comparison {
             Kind::Joint { block_scales, .. } => concatenate(&parts, block_scales),
             Kind::Late { .. } => Array2::zeros((0, 0)),
         }
-    }
-
-    fn late(
-        &self,
-        branches: &[BranchWeight],
-        nearest: &[Vec<Neighbor>],
-        own: Option<&(&RepetitionTerm, Vec<Vec<f32>>)>,
-        normalcy: Option<(NormalcyTerm, &[f32])>,
-    ) -> Compared {
-        let distances: Vec<Vec<f32>> =
-            nearest.iter().map(|list| list.iter().map(|n| n.distance).collect()).collect();
-        let part = |b: &BranchWeight, distances, factor: f32, spread| BranchDistances {
-            branch: b.branch,
-            distances,
-            weight: b.weight * factor,
-            spread,
-        };
-        let to_bank = branches.iter().zip(&distances).map(|(b, d)| part(b, d.as_slice(), 1.0, b.spread));
-        let mut parts: Vec<BranchDistances<'_>> = to_bank.collect();
-        if let Some((term, own)) = own {
-            let within = branches.iter().zip(own).zip(&term.spreads);
-            parts.extend(within.map(|((b, d), spread)| part(b, d.as_slice(), term.weight, *spread)));
-        }
-        let mut scores = fuse_line(&parts);
-        if let Some((term, logits)) = normalcy {
-            add_term(&mut scores, logits, term.weight, term.spread);
-        }
-        let worst = worst_patch(&scores.sub);
-        let shares = worst.map_or_else(Vec::new, |w| branch_shares(&parts, w));
-        let loudest = (0..shares.len()).max_by(|a, b| shares[*a].share.total_cmp(&shares[*b].share));
-        let nearest = worst.zip(loudest).map(|(w, b)| self.origin(nearest[b][w]));
-        Compared { image_score: image_score(&scores.sub), map_scores: scores.std, branches: shares, nearest }
     }
 
     /// The distance of the worst patch is re-weighted by the neighbours of its nearest row,

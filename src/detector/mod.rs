@@ -5,6 +5,7 @@
 //! nothing else. The library has no clock: the caller lends one for the stage times.
 
 mod compare;
+mod late;
 pub mod params;
 
 use std::time::Duration;
@@ -23,6 +24,7 @@ use crate::scan::Scan;
 pub use crate::score::{AnomalyMap, BranchShare, Region};
 use crate::score::{lifted_map, region_threshold, regions};
 pub use compare::{Compared, Comparison, NearestNormal};
+pub use late::{LateFusion, Loudest};
 pub use params::{Mode, ModeParams};
 
 /// What is said of a part.

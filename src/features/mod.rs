@@ -66,6 +66,17 @@ impl PatchGrid {
         Self { patches }
     }
 
+    /// A grid of the given patches, in ascending order: of kept descriptors, or some of a scan's own.
+    ///
+    /// # Panics
+    /// When they are not ascending patches of the grid.
+    #[must_use]
+    pub fn from_patches(patches: Vec<u16>) -> Self {
+        let last = patches.last().is_none_or(|last| usize::from(*last) < GRID_SIZE * GRID_SIZE);
+        assert!(last && patches.is_sorted_by(|a, b| a < b), "ascending patches of the grid");
+        Self { patches }
+    }
+
     /// The valid patches, ascending.
     #[must_use]
     pub fn patches(&self) -> &[u16] {

@@ -1,6 +1,7 @@
 //! How well maps and scores tell good from defective (METHOD section 8).
 //!
 //! - [`auroc`]: image scores; exact, ties count half; [`auroc_interval`] says how much of it is luck.
+//! - [`f1_max`]: the best F1 of any threshold on the image scores.
 //! - AUPRO: how much of each defect a map finds before it alarms on good pixels. Two rules, never to
 //!   be compared with each other: the published one (100 thresholds at equidistant ranks) and the
 //!   exact area. Two domains: all good pixels, or only those of the object ([`Domain::Object`],
@@ -8,20 +9,29 @@
 //!   object's share of the picture.
 //! - [`peak_on_defect`]: whether the map's maximum lies on a defect ("hit1").
 //!
-//! Scores are pooled over the maps, and every list is sorted once: see [`PixelPool`]. Scores are
-//! finite; a NaN would rank beyond the infinity of its sign.
+//! Scores are pooled over the maps, and every list is sorted once: see [`PixelPool`]. Maps that can be read
+//! twice need not be kept: see [`DefectPixels`], [`Tally`] and [`Counted`]. Scores are finite; a NaN would rank beyond the
+//! infinity of its sign.
 
 mod auroc;
 mod bootstrap;
+mod curve;
+mod f1;
+mod counted;
 mod overlap;
 mod pool;
+mod tally;
 #[cfg(test)]
 mod tests;
 
 pub use auroc::{auroc, auroc_interval};
 pub use bootstrap::{Bootstrap, Draws};
+pub use counted::Counted;
+pub use curve::roc;
+pub use f1::f1_max;
 pub use overlap::RankedPixels;
 pub use pool::{Domain, PixelPool};
+pub use tally::{DefectPixels, Tally};
 
 /// Integration limit of the published rule.
 pub const FPR_LIMIT: f64 = 0.3;

@@ -5,6 +5,7 @@
 //! curve is then one walk down both lists, for either rule.
 
 use super::as_f64;
+use super::curve::Thinned;
 use super::pool::DefectPixel;
 
 /// Thresholds of the published rule.
@@ -55,37 +56,42 @@ impl RankedPixels {
     /// its pixels came one after the other.
     #[must_use]
     pub fn published(&self) -> f64 {
-        let mut area = Area::new(self.limit);
         let mut walk = Walk::default();
-        for step in (0..THRESHOLD_COUNT).rev() {
-            let rank = step * (self.ok_count - 1) / (THRESHOLD_COUNT - 1);
-            let above = self.ok_count - 1 - rank;
-            let Some(threshold) = self.ok.get(above) else { break };
-            walk.defects_while(self, |key| key < *threshold);
-            let point = [as_f64(above) / as_f64(self.ok_count), walk.overlap];
-            if step == THRESHOLD_COUNT - 1 {
-                area.start(point);
-            } else if !area.reach(point) {
-                break;
-            }
-        }
-        area.total / self.limit
+        published_area(self.ok_count, self.limit, |above| {
+            let threshold = *self.ok.get(above)?;
+            walk.defects_while(self, |key| key < threshold);
+            Some(walk.overlap)
+        })
     }
 
     /// AUPRO as the exact area: every score is a threshold, and pixels of one score pass it together.
     #[must_use]
     pub fn exact(&self) -> f64 {
         let mut area = Area::new(self.limit);
-        let mut walk = Walk::default();
         area.start([0.0, 0.0]);
+        self.vertices(|point| area.reach(point));
+        area.total / self.limit
+    }
+
+    /// The curve of [`RankedPixels::exact`], `[false positive rate, mean overlap]` from `[0, 0]` to the
+    /// limit: the last point of each of `count` equal steps of the false positive rate.
+    #[must_use]
+    pub fn curve(&self, count: usize) -> Vec<[f64; 2]> {
+        let mut thinned = Thinned::new(self.limit, count);
+        self.vertices(|point| thinned.reach(point));
+        thinned.finish()
+    }
+
+    /// Visits the corners of the exact curve but the first, until the visitor has seen enough.
+    fn vertices(&self, mut visit: impl FnMut([f64; 2]) -> bool) {
+        let mut walk = Walk::default();
         while let Some(key) = self.next_key(&walk) {
             walk.defects_while(self, |k| k <= key);
             walk.ok_while(self, |k| k <= key);
-            if !area.reach([as_f64(walk.ok) / as_f64(self.ok_count), walk.overlap]) {
+            if !visit([as_f64(walk.ok) / as_f64(self.ok_count), walk.overlap]) {
                 break;
             }
         }
-        area.total / self.limit
     }
 
     /// The highest score that was not passed yet: good pixels and, at the same score or above it,
@@ -98,6 +104,28 @@ impl RankedPixels {
             (ok, defect) => ok.or(defect),
         }
     }
+}
+
+/// AUPRO by the published rule. `overlap_above(n)` is the mean overlap above the good pixel that `n` others precede,
+/// from the highest score down; it is asked with rising `n`, and none ends the curve.
+pub(super) fn published_area(
+    ok_count: usize,
+    limit: f64,
+    mut overlap_above: impl FnMut(usize) -> Option<f64>,
+) -> f64 {
+    let mut area = Area::new(limit);
+    for step in (0..THRESHOLD_COUNT).rev() {
+        let rank = step * (ok_count - 1) / (THRESHOLD_COUNT - 1);
+        let above = ok_count - 1 - rank;
+        let Some(overlap) = overlap_above(above) else { break };
+        let point = [as_f64(above) / as_f64(ok_count), overlap];
+        if step == THRESHOLD_COUNT - 1 {
+            area.start(point);
+        } else if !area.reach(point) {
+            break;
+        }
+    }
+    area.total / limit
 }
 
 /// Good pixels to keep: the limit, the step of the published thresholds that crosses it, and the
@@ -139,23 +167,23 @@ impl Walk {
 }
 
 /// Trapezoids up to a limit, the last one cut at it.
-struct Area {
+pub(super) struct Area {
     limit: f64,
     last: [f64; 2],
-    total: f64,
+    pub(super) total: f64,
 }
 
 impl Area {
-    const fn new(limit: f64) -> Self {
+    pub(super) const fn new(limit: f64) -> Self {
         Self { limit, last: [0.0; 2], total: 0.0 }
     }
 
-    const fn start(&mut self, point: [f64; 2]) {
+    pub(super) const fn start(&mut self, point: [f64; 2]) {
         self.last = point;
     }
 
     /// Adds the area up to a point; false once the limit is reached.
-    fn reach(&mut self, [x, y]: [f64; 2]) -> bool {
+    pub(super) fn reach(&mut self, [x, y]: [f64; 2]) -> bool {
         let [last_x, last_y] = self.last;
         let end = x.min(self.limit);
         if end > last_x {

@@ -126,6 +126,6 @@ pub(super) fn descending_key(score: f32) -> u32 {
     if bits >> 31 == 1 { bits } else { !(bits | 1 << 31) }
 }
 
-fn to_u32(index: usize) -> u32 {
+pub(super) fn to_u32(index: usize) -> u32 {
     u32::try_from(index).expect("a region has pixels, and 2^32 of them do not fit in memory")
 }

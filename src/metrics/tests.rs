@@ -178,11 +178,95 @@ fn both_rules_equal_the_slow_versions_in_both_domains() {
                     );
                 }
             }
+            check_tally(&maps, domain, levels);
             let (ok, regions) = slow_scores(&maps, domain);
             let expected = auroc(&ok, &regions.concat()).expect("there are both");
             let found = pool.auroc(domain).expect("there are both");
             assert!((found - expected).abs() < 1e-12, "found {found}, expected {expected}");
         }
+    }
+}
+
+/// The figures of counted maps are those of the slow versions.
+fn check_tally(maps: &[MaskedMap], domain: Domain, levels: u32) {
+    let tally = tallied(maps).expect("there are regions");
+    for limit in [0.01, 0.3, 0.77, 1.0] {
+        let found = [tally.exact(domain, limit), tally.published(domain, limit)];
+        let expected = [slow_exact(maps, domain, limit), slow_published(maps, domain, limit)];
+        for (found, expected) in found.into_iter().zip(expected) {
+            let found = found.expect("there are good pixels");
+            assert!(
+                (found - expected).abs() < 1e-9,
+                "counted, levels {levels}, {domain:?}, limit {limit}: found {found}, expected {expected}"
+            );
+        }
+    }
+    let curve = tally.curve(domain, 1.0, 2000).expect("there are good pixels");
+    let points: Vec<(f64, f64)> = curve.iter().map(|[x, y]| (*x, *y)).collect();
+    assert!(
+        points.is_sorted() && points.last().is_some_and(|(x, y)| (x - 1.0).abs() + (y - 1.0).abs() < 1e-9)
+    );
+    let (found, expected) = (slow_area(&points, 1.0), slow_exact(maps, domain, 1.0));
+    // Between the points that were asked for the curve may jump.
+    assert!((found - expected).abs() < 2e-3, "area below the points {found}, expected {expected}");
+    let (ok, regions) = slow_scores(maps, domain);
+    assert_eq!(tally.ok_count(domain), ok.len());
+    let (found, expected) = (tally.auroc(domain), auroc(&ok, &regions.concat()));
+    assert!((found.expect("both") - expected.expect("both")).abs() < 1e-12);
+}
+
+/// The maps, seen twice.
+fn tallied(maps: &[MaskedMap]) -> Option<Counted> {
+    let mut defects = DefectPixels::default();
+    for map in maps {
+        let defective: Vec<bool> = map.mask.iter().map(|m| *m > 0).collect();
+        defects.add(&map.scores, &defective, map.width);
+    }
+    let mut tally = defects.into_tally()?;
+    maps.iter().for_each(|map| tally.add_map(map));
+    Some(tally.finish())
+}
+
+#[test]
+fn counted_maps_without_regions_or_good_pixels_have_no_figure() {
+    assert!(tallied(&[plain(vec![1.0; 4], vec![0; 4], 2)]).is_none());
+    let all_defective = tallied(&[plain(vec![1.0; 4], vec![9; 4], 2)]).expect("a region");
+    assert_eq!(all_defective.exact(Domain::Image, 0.3), None);
+    assert_eq!(all_defective.published(Domain::Image, 0.3), None);
+    assert_eq!(all_defective.auroc(Domain::Image), None);
+}
+
+#[test]
+fn regions_of_counted_maps_touch_by_corners_and_never_span_two_maps() {
+    let map = plain((0..12_u8).map(f32::from).collect(), vec![0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1], 3);
+    let mut defects = DefectPixels::default();
+    for _ in 0..2 {
+        let defective: Vec<bool> = map.mask.iter().map(|m| *m > 0).collect();
+        defects.add(&map.scores, &defective, map.width);
+    }
+    assert_eq!((defects.region_count(), defects.pixel_count()), (2, 6));
+}
+
+#[test]
+fn the_overlap_curve_is_the_slow_ones_and_few_points_long() {
+    for (seed, levels) in [(5, 4), (6, 5000)] {
+        let maps = made_up(seed, levels);
+        let mut pool = PixelPool::default();
+        maps.iter().for_each(|map| pool.add(map));
+        let (ok, regions) = slow_scores(&maps, Domain::Object);
+        let ranked = pool.rank(Domain::Object, 0.3).expect("there are regions");
+        let curve = ranked.curve(58);
+        assert!(curve.len() <= 60 && curve.windows(2).all(|p| p[0][0] <= p[1][0] && p[0][1] <= p[1][1]));
+        let corners: Vec<[f64; 2]> = (maps.iter().flat_map(|m| &m.scores))
+            .map(|t| [share(&ok, |s| s >= *t), mean_share(&regions, |s| s >= *t)])
+            .collect();
+        let on_curve =
+            |p: &[f64; 2]| corners.iter().any(|c| (c[0] - p[0]).abs() < 1e-12 && (c[1] - p[1]).abs() < 1e-9);
+        let inner = &curve[1..curve.len() - 1];
+        assert!(inner.iter().all(on_curve), "{curve:?}");
+        assert!((curve[curve.len() - 1][0] - 0.3).abs() < 1e-12);
+        let points: Vec<(f64, f64)> = curve.iter().map(|p| (p[0], p[1])).collect();
+        assert!((slow_area(&points, 0.3) - ranked.exact()).abs() < 0.02);
     }
 }
 

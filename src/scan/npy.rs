@@ -138,8 +138,41 @@ impl Header {
     }
 }
 
-/// Parses the header alone.
+/// Parses the header alone, of floating point values.
 pub(crate) fn read_header(bytes: &[u8]) -> Result<Header, NpyError> {
+    let Dict { descr, fortran_order, shape, data_start } = read_dict(bytes)?;
+    let (wide, big_endian) = match descr.as_str() {
+        "<f4" => (false, false),
+        ">f4" => (false, true),
+        "<f8" => (true, false),
+        ">f8" => (true, true),
+        _ => return Err(NpyError::Dtype { found: descr }),
+    };
+    Ok(Header { shape, fortran_order, wide, big_endian, data_start })
+}
+
+/// A header as written, whatever the type of its values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dict {
+    /// Type of the values, such as `<f4`.
+    pub descr: String,
+    /// Columns first.
+    pub fortran_order: bool,
+    /// Lengths of the dimensions.
+    pub shape: Vec<usize>,
+    /// Offset of the values in bytes.
+    pub data_start: usize,
+}
+
+/// Longest start of a file that its header can take: what [`read_dict`] has to be given of a file that is read
+/// piece by piece.
+pub const HEAD_BYTES_MAX: usize = HEADER_BYTES_MAX + 12;
+
+/// Parses a header from the first bytes of a file.
+///
+/// # Errors
+/// When they are no .npy header.
+pub fn read_dict(bytes: &[u8]) -> Result<Dict, NpyError> {
     if !bytes.starts_with(MAGIC) {
         let found = bytes.iter().take(6).map(|b| format!("{b:02x}")).collect();
         return Err(NpyError::Magic { found });
@@ -162,16 +195,9 @@ pub(crate) fn read_header(bytes: &[u8]) -> Result<Header, NpyError> {
 }
 
 /// Reads `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }`.
-fn parse_dict(text: &str, data_start: usize) -> Result<Header, NpyError> {
+fn parse_dict(text: &str, data_start: usize) -> Result<Dict, NpyError> {
     let descr = value_of(text, "descr")?;
     let descr = descr.strip_prefix(['\'', '"']).and_then(|d| d.split(['\'', '"']).next()).unwrap_or(descr);
-    let (wide, big_endian) = match descr {
-        "<f4" => (false, false),
-        ">f4" => (false, true),
-        "<f8" => (true, false),
-        ">f8" => (true, true),
-        other => return Err(NpyError::Dtype { found: other.chars().take(40).collect() }),
-    };
     let order = value_of(text, "fortran_order")?;
     let fortran_order = match order {
         o if o.starts_with("False") => false,
@@ -189,7 +215,7 @@ fn parse_dict(text: &str, data_start: usize) -> Result<Header, NpyError> {
     if shape.len() > DIMENSIONS_MAX {
         return Err(header_error(format!("{} dimensions", shape.len()), "at most 8"));
     }
-    Ok(Header { shape, fortran_order, wide, big_endian, data_start })
+    Ok(Dict { descr: descr.chars().take(40).collect(), fortran_order, shape, data_start })
 }
 
 /// The text after `'key':`.

@@ -55,7 +55,7 @@ fn divide(values: &mut [f32], weights: &mut [f32], object: &[bool]) {
 }
 
 /// Bilinear 28 x 28 to 224 x 224, pixel centres aligned, edges held.
-fn enlarge(grid: &[f32]) -> Vec<f32> {
+pub(super) fn enlarge(grid: &[f32]) -> Vec<f32> {
     let taps: Vec<(usize, usize, f32)> = (0..FRAME_SIZE).map(enlarge_tap).collect();
     let mut out = Vec::with_capacity(FRAME_SIZE * FRAME_SIZE);
     for (top, bottom, down) in &taps {

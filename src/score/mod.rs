@@ -5,6 +5,7 @@
 //! concatenated descriptor ([`image_score_paper`], [`joint`]). Both share the map and its
 //! regions.
 
+mod eight_bit;
 mod fuse;
 mod map;
 mod regions;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::features::Branch;
 use crate::preprocess::FrameWindow;
 
+pub use eight_bit::eight_bit_map;
 pub use fuse::{BranchDistances, JointStats, LineScores, add_term, branch_shares, fuse_line, joint};
 pub use fuse::{image_score, image_score_paper, worst_patch};
 pub use map::{SIGMA_PX, anomaly_map, lift, lifted_map, scan_map, scan_mask};

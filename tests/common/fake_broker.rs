@@ -31,6 +31,15 @@ pub struct Connect {
     pub will_retain: bool,
 }
 
+/// What a CONNACK says beside success.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Welcome {
+    /// Session present, which a clean start does not allow.
+    pub session_present: bool,
+    /// Maximum packet size.
+    pub packet_size_max: Option<u32>,
+}
+
 /// One PUBLISH.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Publish {
@@ -42,6 +51,10 @@ pub struct Publish {
     pub retain: bool,
     /// Message expiry interval.
     pub expiry_s: Option<u32>,
+    /// Correlation data.
+    pub correlation: Option<Vec<u8>>,
+    /// Bytes of the whole packet.
+    pub packet_len: usize,
 }
 
 impl Publish {
@@ -66,6 +79,7 @@ struct Heard {
     connects: Vec<Connect>,
     publishes: Vec<Publish>,
     disconnects: usize,
+    subscriptions: Vec<String>,
     sockets: Vec<TcpStream>,
 }
 
@@ -74,6 +88,7 @@ pub struct FakeBroker {
     url: String,
     heard: Arc<Mutex<Heard>>,
     rule: Arc<Mutex<Rule>>,
+    welcome: Arc<Mutex<Welcome>>,
 }
 
 impl FakeBroker {
@@ -87,15 +102,17 @@ impl FakeBroker {
         let url = format!("mqtt://{}", listener.local_addr().unwrap());
         let heard = Arc::new(Mutex::new(Heard::default()));
         let rule: Arc<Mutex<Rule>> = Arc::new(Mutex::new(Arc::new(rule)));
-        let (shared, rules) = (Arc::clone(&heard), Arc::clone(&rule));
+        let welcome = Arc::new(Mutex::new(Welcome::default()));
+        let (shared, rules, welcomes) = (Arc::clone(&heard), Arc::clone(&rule), Arc::clone(&welcome));
         std::thread::spawn(move || {
             for (index, socket) in listener.incoming().enumerate() {
                 let Ok(socket) = socket else { return };
                 let (shared, rules) = (Arc::clone(&shared), Arc::clone(&rules));
-                std::thread::spawn(move || serve(socket, index + 1, &shared, &rules));
+                let welcome = *welcomes.lock().unwrap();
+                std::thread::spawn(move || serve(socket, index + 1, welcome, &shared, &rules));
             }
         });
-        Self { url, heard, rule }
+        Self { url, heard, rule, welcome }
     }
 
     /// Where it listens.
@@ -106,6 +123,35 @@ impl FakeBroker {
     /// Answers differently from now on.
     pub fn set_rule(&self, rule: impl Fn(&str) -> Answer + Send + Sync + 'static) {
         *self.rule.lock().unwrap() = Arc::new(rule);
+    }
+
+    /// Welcomes differently from the next connection on.
+    pub fn set_welcome(&self, welcome: Welcome) {
+        *self.welcome.lock().unwrap() = welcome;
+    }
+
+    /// Topic filters subscribed to so far.
+    pub fn subscriptions(&self) -> Vec<String> {
+        self.heard.lock().unwrap().subscriptions.clone()
+    }
+
+    /// Sends a QoS 0 message to every connection.
+    pub fn say(&self, topic: &str, payload: &[u8], retain: bool, properties: &[u8]) {
+        let topic_len = u16::try_from(topic.len()).unwrap().to_be_bytes();
+        let head = [&topic_len[..], topic.as_bytes(), &[u8::try_from(properties.len()).unwrap()], properties]
+            .concat();
+        let mut packet = vec![0x30 | u8::from(retain)];
+        let mut length = head.len() + payload.len();
+        while length >= 0x80 {
+            packet.push(0x80 | u8::try_from(length & 0x7F).unwrap());
+            length >>= 7;
+        }
+        packet.push(u8::try_from(length).unwrap());
+        packet.extend(head);
+        packet.extend(payload);
+        for socket in &mut self.heard.lock().unwrap().sockets {
+            let _ = socket.write_all(&packet);
+        }
     }
 
     /// Cuts all connections.
@@ -125,23 +171,35 @@ impl FakeBroker {
         self.heard.lock().unwrap().disconnects
     }
 
+    /// Number of PUBLISHes on a leaf so far.
+    pub fn count(&self, leaf: &str) -> usize {
+        self.heard.lock().unwrap().publishes.iter().filter(|p| p.leaf() == leaf).count()
+    }
+
     /// All PUBLISHes on a leaf so far.
     pub fn on(&self, leaf: &str) -> Vec<Publish> {
         self.heard.lock().unwrap().publishes.iter().filter(|p| p.leaf() == leaf).cloned().collect()
     }
 }
 
-fn serve(mut socket: TcpStream, connection: usize, heard: &Mutex<Heard>, rules: &Mutex<Rule>) {
+fn serve(
+    mut socket: TcpStream,
+    connection: usize,
+    welcome: Welcome,
+    heard: &Mutex<Heard>,
+    rules: &Mutex<Rule>,
+) {
     heard.lock().unwrap().sockets.push(socket.try_clone().unwrap());
     socket.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
     while let Some((head, body)) = read_packet(&mut socket) {
         let answer = match head >> 4 {
             1 => {
                 heard.lock().unwrap().connects.push(read_connect(&body));
-                vec![0x20, 3, 0, 0, 0]
+                connack(welcome)
             }
             3 => {
                 let (publish, packet_id) = read_publish(head, &body, connection);
+                assert!(welcome.packet_size_max.is_none_or(|max| publish.packet_len <= max as usize));
                 let answer = (rules.lock().unwrap())(&publish.topic);
                 heard.lock().unwrap().publishes.push(publish);
                 match (packet_id, answer) {
@@ -149,6 +207,13 @@ fn serve(mut socket: TcpStream, connection: usize, heard: &Mutex<Heard>, rules: 
                     (Some(id), Answer::Refuse) => vec![0x40, 3, id[0], id[1], 0x87],
                     _ => Vec::new(),
                 }
+            }
+            8 => {
+                let mut fields = Fields(&body);
+                let id = fields.take(2);
+                fields.properties();
+                heard.lock().unwrap().subscriptions.push(fields.text());
+                vec![0x90, 4, id[0], id[1], 0, 1]
             }
             12 => vec![0xD0, 0],
             14 => {
@@ -161,6 +226,13 @@ fn serve(mut socket: TcpStream, connection: usize, heard: &Mutex<Heard>, rules: 
             return;
         }
     }
+}
+
+fn connack(welcome: Welcome) -> Vec<u8> {
+    let properties =
+        welcome.packet_size_max.map_or_else(Vec::new, |max| [&[0x27], &max.to_be_bytes()[..]].concat());
+    let len = u8::try_from(properties.len()).unwrap();
+    [&[0x20, 3 + len, u8::from(welcome.session_present), 0, len], &properties[..]].concat()
 }
 
 /// One packet: its first byte and its body.
@@ -245,24 +317,34 @@ fn read_publish(head: u8, body: &[u8], connection: usize) -> (Publish, Option<[u
         let bytes = fields.take(2);
         [bytes[0], bytes[1]]
     });
-    let expiry_s = expiry(fields.properties());
+    let (expiry_s, correlation) = read_properties(fields.properties());
     let payload = fields.0.to_vec();
-    (Publish { connection, topic, payload, qos, retain: head & 1 != 0, expiry_s }, packet_id)
+    let packet_len = 1 + length_len(body.len()) + body.len();
+    let publish =
+        Publish { connection, topic, payload, qos, retain: head & 1 != 0, expiry_s, correlation, packet_len };
+    (publish, packet_id)
 }
 
-/// The message expiry interval among the properties that zal sets.
-fn expiry(properties: &[u8]) -> Option<u32> {
+/// Bytes of a remaining length.
+fn length_len(length: usize) -> usize {
+    [0x80, 0x4000, 0x20_0000].iter().filter(|bound| length >= **bound).count() + 1
+}
+
+/// Expiry and correlation data among the properties that zal sets.
+fn read_properties(properties: &[u8]) -> (Option<u32>, Option<Vec<u8>>) {
     let mut fields = Fields(properties);
+    let (mut expiry_s, mut correlation) = (None, None);
     while !fields.0.is_empty() {
         match fields.take(1)[0] {
             0x01 => drop(fields.take(1)),
             0x02 => {
                 let bytes = fields.take(4);
-                return Some(u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
+                expiry_s = Some(u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
             }
             0x03 => drop(fields.text()),
+            0x09 => correlation = Some(fields.bytes()),
             other => panic!("unexpected property {other}"),
         }
     }
-    None
+    (expiry_s, correlation)
 }

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Nothing in these tests takes this long unless it hangs.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Base of the topics of the test device.
 pub const BASE: &str = "zal/v1/s/a/l/c/d";
@@ -24,7 +24,7 @@ impl Line {
         let text = format!(
             "[device]\nsite = \"s\"\narea = \"a\"\nline = \"l\"\ncell = \"c\"\ndevice = \"d\"\n\
              [spool]\ndir = \"spool\"\npoll_interval_ms = 200\n\
-             [detector]\nbundle = {:?}\n[journal]\npath = \"journal.db\"\n\
+             [detector]\nbundle = {:?}\nselftest = false\n[journal]\npath = \"journal.db\"\n\
              [engine]\nchoice = \"tract\"\n\
              [http]\nenabled = false\n[mqtt]\nurl = {broker:?}\nkeep_alive_s = 5\n{more}\n",
             bundle(folder.path())
@@ -54,14 +54,16 @@ impl Line {
 
     /// Starts the daemon.
     pub fn start(&self) -> Running {
+        self.start_with(|_| {})
+    }
+
+    /// Starts the daemon with more said to its command.
+    pub fn start_with(&self, prepare: impl FnOnce(&mut Command)) -> Running {
         let log = fs::File::options().append(true).create(true).open(self.path("log")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_zal"))
-            .args(["run", "-c"])
-            .arg(self.path("zal.toml"))
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        Running { child }
+        let mut command = Command::new(env!("CARGO_BIN_EXE_zal"));
+        command.args(["run", "-c"]).arg(self.path("zal.toml")).stderr(log);
+        prepare(&mut command);
+        Running { child: command.spawn().unwrap() }
     }
 
     /// Names in a folder of the spool.
@@ -96,16 +98,26 @@ pub struct Running {
 }
 
 impl Running {
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// As a power cut: nothing is finished.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
+    /// Sends a signal, such as `HUP`.
+    pub fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
+    }
+
     /// SIGTERM, and its exit code.
     pub fn terminate(mut self) -> Option<i32> {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        self.signal("TERM");
         let start = Instant::now();
         while start.elapsed() < PATIENCE {
             if let Some(status) = self.child.try_wait().unwrap() {

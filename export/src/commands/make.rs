@@ -97,6 +97,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         golden: golden(args)?,
         sensor: None,
         licence: Vec::new(),
+        judged: Vec::new(),
         key: args.key.clone(),
         security_epoch: 0,
         out: args.out.clone(),

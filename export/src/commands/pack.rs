@@ -14,6 +14,7 @@ use zal::scan::SensorProfile;
 
 use super::train::TrainingRecord;
 use crate::bank_build::{BankRecord, embedded_engine};
+use crate::gate;
 use crate::provenance;
 use crate::signing;
 
@@ -54,6 +55,9 @@ pub struct Args {
     /// Licence texts that go with the artifacts
     #[arg(long, value_name = "FILE")]
     pub(super) licence: Vec<PathBuf>,
+    /// Figures of `zal-export gate` (`gate.json`) to record in the provenance: of the same graphs, banks and settings
+    #[arg(long, value_name = "JSON")]
+    pub(super) judged: Vec<PathBuf>,
     /// Secret key from `zal-export key`; the development key without it
     #[arg(long, value_name = "KEY")]
     pub(super) key: Option<PathBuf>,
@@ -99,6 +103,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         provenance: payload.provenance,
     };
     manifest.check()?;
+    for path in &args.judged {
+        let judgement = gate::judgement_for(path, &manifest)?;
+        manifest.provenance.judged.push(judgement);
+    }
     if !manifest.golden.is_empty() {
         // The results come from the bundle itself, opened as a device opens it.
         write(args, &manifest, &payload.bytes)?;

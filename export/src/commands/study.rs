@@ -34,15 +34,22 @@ pub struct Args {
     /// Value of a plan's ${NAME}
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = parse_variable)]
     variables: Vec<(String, String)>,
+    #[command(flatten)]
+    engine: EngineArgs,
+    /// Most gigabytes of kept descriptors
+    #[arg(long, value_name = "GB", default_value_t = 40)]
+    cache_gb: u64,
+}
+
+/// What runs the networks of `study` and `eval`.
+#[derive(Debug, clap::Args)]
+pub struct EngineArgs {
     /// Which library runs the networks
     #[arg(long, value_enum, default_value_t = EngineArg::Auto)]
     engine: EngineArg,
     /// The ONNX Runtime library [default: `ORT_DYLIB_PATH`]
     #[arg(long, value_name = "FILE")]
     runtime_library: Option<PathBuf>,
-    /// Most gigabytes of kept descriptors
-    #[arg(long, value_name = "GB", default_value_t = 40)]
-    cache_gb: u64,
 }
 
 /// `--engine`.
@@ -73,7 +80,7 @@ pub fn run(args: &Args, trainer: &Trainer<'_>) -> Result<()> {
         data: args.data.clone(),
         out: args.out.clone(),
         jobs,
-        engine: engine(args),
+        engine: args.engine.options(),
         rgb,
         cache_bytes_max: args.cache_gb.saturating_mul(GB),
         bootstrap: Bootstrap::default(),
@@ -83,23 +90,27 @@ pub fn run(args: &Args, trainer: &Trainer<'_>) -> Result<()> {
     Ok(())
 }
 
-/// One thread a graph, on the CPU: the scans are what runs side by side, and the results are the same
-/// on every machine of a kind.
-fn engine(args: &Args) -> EngineOptions {
-    let choice = match args.engine {
-        EngineArg::Auto => EngineChoice::Auto,
-        EngineArg::Onnxruntime => EngineChoice::Onnxruntime,
-        EngineArg::Tract => EngineChoice::Tract,
-    };
-    let from_environment = || std::env::var_os("ORT_DYLIB_PATH").filter(|p| !p.is_empty()).map(PathBuf::from);
-    let library = args.runtime_library.clone().or_else(from_environment);
-    let runtime_library = library.map(|path| std::path::absolute(&path).unwrap_or(path));
-    EngineOptions {
-        choice,
-        runtime_library,
-        providers: vec![Provider::Cpu],
-        threads: 1,
-        ..EngineOptions::default()
+impl EngineArgs {
+    /// One thread a graph, on the CPU: the scans are what runs side by side, and the results are the
+    /// same on every machine of a kind.
+    #[must_use]
+    pub fn options(&self) -> EngineOptions {
+        let choice = match self.engine {
+            EngineArg::Auto => EngineChoice::Auto,
+            EngineArg::Onnxruntime => EngineChoice::Onnxruntime,
+            EngineArg::Tract => EngineChoice::Tract,
+        };
+        let from_environment =
+            || std::env::var_os("ORT_DYLIB_PATH").filter(|p| !p.is_empty()).map(PathBuf::from);
+        let library = self.runtime_library.clone().or_else(from_environment);
+        let runtime_library = library.map(|path| std::path::absolute(&path).unwrap_or(path));
+        EngineOptions {
+            choice,
+            runtime_library,
+            providers: vec![Provider::Cpu],
+            threads: 1,
+            ..EngineOptions::default()
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -18,6 +18,7 @@ use crate::onnx::WeightStorage;
 use crate::onnx::proto::ModelProto;
 use crate::provenance;
 use crate::pseudo::Pool;
+use crate::study::timing::{peak_memory_mb, words};
 use crate::training::report::{Subject, page};
 use crate::training::{self, EpochRecord, Progress, RunOptions, TrainParams, Trained, pools, scans};
 
@@ -257,10 +258,12 @@ pub fn graphs(
     let weights =
         format!("trained on {} (seed {}, {} epochs)", record.data, record.params.seed, record.history.len());
     let patch = serde_json::to_string(&record.params.pseudo.patch)?;
+    let pool = serde_json::to_string(&record.pool)?;
     let command = command(record);
     let metadata = || {
         let mut metadata = provenance::metadata_of(&weights, &command);
         metadata.push((provenance::PATCH_KEY.into(), patch.clone()));
+        metadata.push((provenance::POOL_KEY.into(), pool.clone()));
         metadata
     };
     let pointnet = pointnet_model(&trained.pointnet, WeightStorage::F32, metadata())?;
@@ -297,17 +300,4 @@ fn write(out: &Path, record: &TrainingRecord, trained: &Trained) -> anyhow::Resu
     put("training.html", page(&subject, &record.params, trained).as_bytes())?;
     println!("{}: curves, spread, ROC", out.join("training.html").display());
     Ok(())
-}
-
-fn words(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    if seconds < 60 { format!("{seconds} s") } else { format!("{} min {:02} s", seconds / 60, seconds % 60) }
-}
-
-/// Most memory that this process held, where the system says it.
-fn peak_memory_mb() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-    let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kilobytes / 1024)
 }

@@ -47,6 +47,8 @@ pub struct DataSet {
     pub classes: Vec<Class>,
     /// Hash of all that a training may read of it: names and bytes of the normal scans.
     pub key: String,
+    /// Classes that are tested on; none: all that have test scans.
+    pub tests: Option<Vec<String>>,
 }
 
 impl DataSet {
@@ -69,10 +71,24 @@ impl DataSet {
             let (train, test) = (scans(Split::Train)?, scans(Split::Test)?);
             classes.push(Class { name: class, train, test });
         }
+        Ok(Self::new(root, classes))
+    }
+
+    /// A data set of scans that were found already.
+    #[must_use]
+    pub fn new(root: PathBuf, classes: Vec<Class>) -> Self {
         let trained_on = classes.iter().flat_map(|class| &class.train);
         let parts: Vec<&str> = trained_on.flat_map(|scan| [scan.name.as_str(), &scan.key]).collect();
         let key = cache::key(&parts);
-        Ok(Self { name, root, classes, key })
+        Self { name: name_of(&root), root, classes, key, tests: None }
+    }
+
+    /// Hash of everything in it: names and bytes of all scans and masks.
+    #[must_use]
+    pub fn content_key(&self) -> String {
+        let scans = self.classes.iter().flat_map(|class| class.train.iter().chain(&class.test));
+        let parts = scans.flat_map(|scan| [scan.name.as_str(), &scan.key, &scan.gt_key]);
+        cache::key(&parts.collect::<Vec<_>>())
     }
 
     /// The classes of a training.
@@ -80,9 +96,11 @@ impl DataSet {
         self.classes.iter().filter(|class| training.contains(&class.name))
     }
 
-    /// All other classes.
+    /// All other classes that are tested on.
     pub fn others<'a>(&'a self, training: &'a [String]) -> impl Iterator<Item = &'a Class> {
-        self.classes.iter().filter(|class| !training.contains(&class.name) && !class.test.is_empty())
+        let wanted = |class: &&Class| self.tests.as_ref().is_none_or(|tests| tests.contains(&class.name));
+        let other = |class: &&Class| !training.contains(&class.name) && !class.test.is_empty();
+        self.classes.iter().filter(other).filter(wanted)
     }
 
     /// Checks that a training's classes are there, and others to test on.
@@ -104,11 +122,16 @@ impl DataSet {
     }
 }
 
-fn name_of(path: &Path) -> String {
+/// The last part of a path.
+pub(crate) fn name_of(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-fn scan_file(class: &str, entry: &Entry) -> Result<ScanFile> {
+/// Hashes the files of a scan.
+///
+/// # Errors
+/// When one cannot be read.
+pub(crate) fn scan_file(class: &str, entry: &Entry) -> Result<ScanFile> {
     let stem = entry.xyz.file_stem().unwrap_or_default().to_string_lossy();
     let kind = entry.xyz.parent().and_then(Path::parent).unwrap_or(Path::new(""));
     let color = kind.join("rgb").join(entry.xyz.file_name().unwrap_or_default()).with_extension("png");

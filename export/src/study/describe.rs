@@ -17,6 +17,7 @@ use super::data_set::ScanFile;
 use super::frame::Frame;
 use super::graphs::Graph;
 use super::recipe::{Part, Recipe};
+use super::turned::Turn;
 use crate::bank_build::DescribedScan;
 
 /// A scan with all that judging it needs.
@@ -73,6 +74,47 @@ impl<'a> Worker<'a> {
             }
         }
         Ok(Some(Seen { frame, grid, described }))
+    }
+
+    /// The colour rows of a scan whose frame is turned by the `index`-th of `count` equal turns, and the
+    /// patches of the frame as it was that they show; none without the rgb branch or an object.
+    pub fn see_turned(
+        &mut self,
+        file: &ScanFile,
+        index: usize,
+        count: usize,
+    ) -> Result<Option<(Vec<u16>, Array2<f32>)>> {
+        self.try_see_turned(file, index, count).with_context(|| format!("scan {}", file.xyz.display()))
+    }
+
+    fn try_see_turned(
+        &mut self,
+        file: &ScanFile,
+        index: usize,
+        count: usize,
+    ) -> Result<Option<(Vec<u16>, Array2<f32>)>> {
+        let rgb = Part::Branch(Branch::Rgb);
+        let Some((_, part_key)) = self.part_keys.iter().find(|(part, _)| *part == rgb).cloned() else {
+            return Ok(None);
+        };
+        let mut prepared = None;
+        let Some(frame) = self.frame(file, &mut prepared)? else { return Ok(None) };
+        let turn = Turn::new(index, count);
+        let grid = PatchGrid::of(&Frame { object: turn.mask(&frame.object), ..frame }.mask_cloud());
+        let shown = grid.patches().iter().map(|patch| turn.patch(*patch)).collect();
+        let key = cache::key(&[&part_key, "turned", &format!("{index} of {count}"), &file.key]);
+        if let Some(rows) = self.kept(&key, grid.count()) {
+            return Ok(Some((shown, rows)));
+        }
+        if prepared.is_none() {
+            prepared = self.prepared(file)?;
+        }
+        let mut turned = prepared.take();
+        if let Some(prepared) = &mut turned {
+            prepared.color = prepared.color.as_ref().map(|color| turn.color(color));
+        }
+        let rows = self.compute(rgb, &key, file, (&mut turned, &grid))?;
+        Ok(Some((shown, rows)))
     }
 
     /// The frame, kept or prepared; an empty list is kept for a scan without object.

@@ -1,18 +1,25 @@
 //! One group of cells: a bank from the training classes, every test scan of all other classes against
 //! it, and the figures of each class.
 
-use anyhow::{Context, Result, ensure};
-use zal::detector::{Comparison, ModeParams, PATCHES_MIN};
-use zal::metrics::{Domain, FPR_LIMIT, MaskedMap, PixelPool, auroc, auroc_interval, peak_on_defect};
-use zal::scan::png;
-use zal::score::{lifted_map, scan_map, scan_mask};
+use anyhow::{Context, Result};
+use ndarray::ArrayView2;
+use zal::bank::MemoryBank;
+use zal::detector::{Comparison, ModeParams};
 
 use super::data_set::{Class, DataSet, ScanFile};
-use super::describe::{Seen, Worker};
+use super::describe::Worker;
+use super::explain::Explained;
+use super::figures::figures;
+use super::kept::Details;
 use super::recipe::Recipe;
-use super::table::{ClassFigures, Figure};
-use super::{Bench, cache, read_file, workers};
-use crate::bank_build::{BuildParams, DescribedScan, assemble};
+use super::references::References;
+use super::table::ClassFigures;
+use super::verdict::{Judge, judge_scan};
+use super::{Bench, cache, workers};
+use crate::bank_build::{BuildParams, DescribedScan, assemble_with, coreset};
+
+/// Changes with what the figures are and how they come about.
+const FIGURES: &str = "figures/2";
 
 /// What is judged.
 pub struct Group<'a> {
@@ -26,13 +33,23 @@ pub struct Group<'a> {
     pub build: BuildParams,
 }
 
-/// What is kept of a judged test scan.
-struct Judged {
-    defective: bool,
-    /// None when the scan cannot be judged.
-    score: Option<f32>,
-    peak_on_defect: Option<bool>,
-    pixels: PixelPool,
+/// What the test scans of all classes are compared with.
+enum Base {
+    /// The same for every class.
+    Same(Judge),
+    /// References of every class, and the bank when it is one of them.
+    ByClass(Option<Box<(MemoryBank, ModeParams)>>),
+}
+
+impl Base {
+    /// What the scans of a class are compared with.
+    fn judge_or<'a>(&'a self, of_class: Option<&'a Judge>) -> Result<&'a Judge> {
+        let of_all = match self {
+            Self::Same(judge) => Some(judge),
+            Self::ByClass(_) => None,
+        };
+        of_all.or(of_class).context("a class without anything to compare with")
+    }
 }
 
 impl Group<'_> {
@@ -41,28 +58,83 @@ impl Group<'_> {
         let size = format!("{} {}", self.build.fraction, self.build.rows_max);
         let recipe = self.recipe.key(&bench.setup.engine);
         let bootstrap = format!("{:?}", bench.setup.bootstrap);
-        let mut parts = vec!["group", &size, &recipe, &bootstrap];
+        let mut parts = vec!["group", FIGURES, &size, &recipe, &bootstrap];
         for scan in self.training_scans() {
             parts.extend([scan.name.as_str(), &scan.key]);
         }
         for scan in self.set.others(self.training).flat_map(|class| &class.test) {
             parts.extend([scan.name.as_str(), &scan.key, &scan.gt_key]);
         }
+        let references = self.recipe.rules.reference.iter().flat_map(|_| self.set.others(self.training));
+        for scan in references.flat_map(|class| &class.train) {
+            parts.extend([scan.name.as_str(), &scan.key]);
+        }
         cache::key(&parts)
     }
 
     /// Fills the bank and judges every class.
-    pub fn judge(&self, bench: &Bench<'_>) -> Result<Vec<ClassFigures>> {
-        let (comparison, params) = self.bank(bench)?;
-        let judge = |class: &Class| self.class(class, bench, &comparison, &params);
-        self.set.others(self.training).map(judge).collect()
+    pub fn judge(&self, bench: &Bench<'_>) -> Result<(Vec<ClassFigures>, Details)> {
+        let base = self.base(bench)?;
+        let mut details = Details::default();
+        let mut one = |class: &Class| {
+            let of_class = self.of_class(class, &base, bench)?;
+            self.class(class, bench, base.judge_or(of_class.as_ref())?, &mut details)
+        };
+        let figures: Vec<ClassFigures> =
+            self.set.others(self.training).map(&mut one).collect::<Result<_>>()?;
+        Ok((figures, details))
+    }
+
+    /// Judges the named test scans again, those that there are, in their order.
+    pub fn judge_again(&self, bench: &Bench<'_>, names: &[String]) -> Result<Vec<Explained>> {
+        let base = self.base(bench)?;
+        let mut worker = Worker::new(bench, self.recipe);
+        let mut found = Vec::new();
+        for class in self.set.others(self.training) {
+            let named = class.test.iter().filter(|scan| names.contains(&scan.name));
+            let files: Vec<&ScanFile> = named.collect();
+            if files.is_empty() {
+                continue;
+            }
+            let of_class = self.of_class(class, &base, bench)?;
+            let judge = base.judge_or(of_class.as_ref())?;
+            for file in files {
+                let seen = worker.see(file)?;
+                found.push(judge_scan(file, seen.as_ref(), judge)?.explained(file));
+            }
+        }
+        found.sort_by_key(|one| names.iter().position(|name| *name == one.file.name));
+        Ok(found)
+    }
+
+    /// What the scans of one class alone are compared with.
+    fn of_class(&self, class: &Class, base: &Base, bench: &Bench<'_>) -> Result<Option<Judge>> {
+        let Base::ByClass(bank) = base else { return Ok(None) };
+        let references = References::of(class, self.recipe, bench, bank.as_deref().cloned())?;
+        Ok(Some(Judge::References(Box::new(references))))
     }
 
     fn training_scans(&self) -> Vec<&ScanFile> {
         self.set.trained(self.training).flat_map(|class| &class.train).collect()
     }
 
-    fn bank(&self, bench: &Bench<'_>) -> Result<(Comparison, ModeParams)> {
+    /// What the test scans of all classes are compared with.
+    fn base(&self, bench: &Bench<'_>) -> Result<Base> {
+        let rules = &self.recipe.rules;
+        match (rules.control, rules.reference) {
+            (Some(control), _) => Ok(Base::Same(Judge::Control(control, rules.seed))),
+            (None, None) => {
+                let (bank, params) = self.bank(bench)?;
+                let index = || Comparison::new(&params, bank);
+                let comparison = Box::new(bench.times.measure("bank", index)?);
+                Ok(Base::Same(Judge::Bank { comparison, params: Box::new(params), map: rules.map }))
+            }
+            (None, Some(reference)) if reference.bank => Ok(Base::ByClass(Some(Box::new(self.bank(bench)?)))),
+            (None, Some(_)) => Ok(Base::ByClass(None)),
+        }
+    }
+
+    fn bank(&self, bench: &Bench<'_>) -> Result<(MemoryBank, ModeParams)> {
         let describe = |worker: &mut Worker<'_>, file: &&ScanFile| -> Result<(String, DescribedScan)> {
             let seen = worker.see(file)?;
             let seen =
@@ -72,9 +144,34 @@ impl Group<'_> {
         let make = || Worker::new(bench, self.recipe);
         let scans = workers::map(&self.training_scans(), bench.setup.jobs, make, describe)?;
         bench.times.measure("bank", || {
-            let (bank, params) = assemble(scans, self.recipe.params.clone(), self.build)?;
-            Ok((Comparison::new(&params, bank)?, params))
+            let pick = |rows: ArrayView2<'_, f32>| self.picks(rows, bench);
+            assemble_with(scans, self.recipe.params.clone(), self.recipe.rules.fusion, &pick)
         })
+    }
+
+    /// The rows that the bank keeps: arms with the same branches keep the same ones.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "row numbers; a bank of 2^24 rows fits in no memory"
+    )]
+    fn picks(&self, rows: ArrayView2<'_, f32>, bench: &Bench<'_>) -> Result<Vec<usize>> {
+        let size = format!("{} {}", self.build.fraction, self.build.rows_max);
+        let recipe = self.recipe.bank_key(&bench.setup.engine);
+        let mut parts = vec!["picks", &size, &recipe];
+        parts.extend(self.training_scans().iter().map(|scan| scan.key.as_str()));
+        let key = cache::key(&parts);
+        if let Some((_, kept)) = bench.cache.get(&key) {
+            let picks: Vec<usize> = kept.iter().map(|row| *row as usize).collect();
+            if picks.iter().all(|row| *row < rows.nrows()) {
+                return Ok(picks);
+            }
+        }
+        let picks = coreset(rows, self.build);
+        let values: Vec<f32> = picks.iter().map(|row| *row as f32).collect();
+        bench.cache.put(&key, &[values.len()], &values)?;
+        Ok(picks)
     }
 
     /// The figures of one class. Only its pixels' scores are in memory, 4 bytes each.
@@ -82,109 +179,18 @@ impl Group<'_> {
         &self,
         class: &Class,
         bench: &Bench<'_>,
-        comparison: &Comparison,
-        params: &ModeParams,
+        judge: &Judge,
+        details: &mut Details,
     ) -> Result<ClassFigures> {
-        let judge = |worker: &mut Worker<'_>, file: &ScanFile| {
-            let seen = worker.see(file)?.filter(|seen| seen.grid.count() >= PATCHES_MIN);
-            bench.times.measure("judge", || judge_scan(file, seen.as_ref(), comparison, params))
+        let one = |worker: &mut Worker<'_>, file: &ScanFile| {
+            let seen = worker.see(file)?;
+            bench.times.measure("judge", || Ok(judge_scan(file, seen.as_ref(), judge)?.summed_up(file)))
         };
         let make = || Worker::new(bench, self.recipe);
-        let judged = workers::map(&class.test, bench.setup.jobs, make, judge)?;
-        Ok(bench.times.measure("figures", || figures(&class.name, judged, bench)))
+        let judged = workers::map(&class.test, bench.setup.jobs, make, one)?;
+        Ok(bench.times.measure("figures", || {
+            details.push_scans(&class.name, &judged);
+            figures(&class.name, judged, &bench.setup.bootstrap, details)
+        }))
     }
-}
-
-/// Scores a test scan as the detector does. One that the detector could not decide on has a map of
-/// zeros and no image score.
-fn judge_scan(
-    file: &ScanFile,
-    seen: Option<&Seen>,
-    comparison: &Comparison,
-    params: &ModeParams,
-) -> Result<Judged> {
-    let mask = read_mask(file)?;
-    let (score, map) = match seen {
-        None => (None, mask.with(vec![0.0; mask.values.len()], vec![false; mask.values.len()])),
-        Some(seen) => {
-            let compared = comparison.compare(
-                seen.grid.patches(),
-                &seen.described.features,
-                seen.described.logits.as_deref(),
-            )?;
-            let score = compared.image_score;
-            ensure!(score.is_finite(), "{}: the image score is {score}, expected a finite one", file.name);
-            let (cloud, window) = (seen.frame.mask_cloud(), seen.frame.window);
-            let map = lifted_map(&seen.grid, &compared.map_scores, params.map_sigma_px, &cloud, window);
-            let found = [window.scan_height * window.scan_width, window.scan_width];
-            ensure!(
-                found == [mask.values.len(), mask.width],
-                "{}: scan and mask differ in size: found {found:?} and {:?} pixels and columns",
-                file.name,
-                [mask.values.len(), mask.width]
-            );
-            (Some(score), mask.with(scan_map(&map), scan_mask(&seen.frame.object, &window)))
-        }
-    };
-    let mut pixels = PixelPool::default();
-    pixels.add(&map);
-    Ok(Judged { defective: file.defective, score, peak_on_defect: peak_on_defect(&map), pixels })
-}
-
-/// Ground truth of a test scan.
-struct Mask {
-    values: Vec<u8>,
-    width: usize,
-}
-
-impl Mask {
-    /// A map with this ground truth, and as its object what the preprocessing kept and what is
-    /// defective: a missing piece belongs to the part.
-    fn with(&self, scores: Vec<f32>, mut object: Vec<bool>) -> MaskedMap {
-        object.iter_mut().zip(&self.values).for_each(|(on, defect)| *on |= *defect > 0);
-        MaskedMap { scores, mask: self.values.clone(), width: self.width, object: Some(object) }
-    }
-}
-
-fn read_mask(file: &ScanFile) -> Result<Mask> {
-    let path = file.gt.as_ref().with_context(|| format!("{} has no mask", file.name))?;
-    let image = png::decode(&read_file(path)?).with_context(|| format!("{}", path.display()))?;
-    let values = image.pixels.iter().map(|rgb| rgb.iter().copied().fold(0, u8::max)).collect();
-    Ok(Mask { values, width: image.width })
-}
-
-fn figures(class: &str, judged: Vec<Judged>, bench: &Bench<'_>) -> ClassFigures {
-    let of = |defective: bool| judged.iter().filter(move |j| j.defective == defective);
-    let scores = |defective: bool| of(defective).filter_map(|j| j.score).collect::<Vec<f32>>();
-    let (good, defective) = (scores(false), scores(true));
-    let hits: Vec<bool> = judged.iter().filter_map(|j| j.peak_on_defect).collect();
-    let mut figures = ClassFigures {
-        test_class: class.to_owned(),
-        ok_scans: of(false).count(),
-        defective_scans: of(true).count(),
-        undecided_scans: judged.iter().filter(|j| j.score.is_none()).count(),
-        values: [None; Figure::ALL.len()],
-    };
-    let interval = auroc_interval(&good, &defective, &bench.setup.bootstrap);
-    figures.set(Figure::ImageAuroc, auroc(&good, &defective));
-    figures.set(Figure::ImageAurocLow, interval.map(|[low, _]| low));
-    figures.set(Figure::ImageAurocHigh, interval.map(|[_, high]| high));
-    figures.set(Figure::Hit1, share(&hits));
-    let mut pool = PixelPool::default();
-    judged.into_iter().for_each(|j| pool.append(j.pixels));
-    for (domain, published, exact) in [
-        (Domain::Object, Figure::AuproFg, Figure::AuproFgExact),
-        (Domain::Image, Figure::Aupro, Figure::AuproExact),
-    ] {
-        let ranked = pool.rank(domain, FPR_LIMIT);
-        figures.set(published, ranked.as_ref().map(|r| r.published()));
-        figures.set(exact, ranked.as_ref().map(|r| r.exact()));
-    }
-    figures
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a count of scans")]
-fn share(hits: &[bool]) -> Option<f64> {
-    let hit_count = hits.iter().filter(|hit| **hit).count();
-    (!hits.is_empty()).then(|| hit_count as f64 / hits.len() as f64)
 }

@@ -2,15 +2,18 @@
 
 use std::fmt::Write as _;
 
-use super::plan::Plan;
+use super::plan::{Arm, Plan};
 use super::summary::{ALL, Estimate, Row};
 use super::table::Figure;
 
 /// Figures in the overview, with their column heads.
-const OVERVIEW: [(Figure, &str); 4] = [
+const OVERVIEW: [(Figure, &str); 7] = [
     (Figure::AuproFg, "AUPRO-fg"),
     (Figure::Aupro, "AUPRO"),
+    (Figure::PixelAurocFg, "pixel AUROC-fg"),
     (Figure::ImageAuroc, "image AUROC"),
+    (Figure::Conf, "conf"),
+    (Figure::Cf, "cf"),
     (Figure::Hit1, "hit1"),
 ];
 
@@ -23,12 +26,23 @@ pub fn render(plan: &Plan, backbone: &str, rows: &[Row]) -> String {
         "Training on {}; seeds {:?}; {backbone}. AUPRO by the published rule, limit 0.3; fg: good pixels of \
          the object only (a random map has 0.150). Means over cells (training, seed, test class) with 95 % \
          intervals; differences are cell by cell to `{}`, with 95 % intervals from resampling whole trainings. \
-         An interval that holds 0 says that nothing is shown.",
+         An interval that holds 0 says that nothing is shown. conf: image AUROC with the defects' patches \
+         erased, 0.5 when image scores do not see how a scan was taken; cf: the same defective scans without \
+         those patches against with them.",
         trainings.join(", "),
         plan.seeds,
         plan.baseline()
     );
-    for mode in plan.modes.iter().map(|mode| mode.name()) {
+    let others: Vec<&Arm> = plan.arms.iter().filter(|arm| !arm.is_zero_shot()).collect();
+    if !others.is_empty() {
+        let names: Vec<String> = others.iter().map(|arm| format!("`{}`", arm.name)).collect();
+        let _ = writeln!(
+            text,
+            "\nThese arms compare with scans of the test class and are not zero-shot: {}.",
+            names.join(", ")
+        );
+    }
+    for mode in modes(plan) {
         let rows: Vec<&Row> = rows.iter().filter(|row| row.mode == mode).collect();
         let _ = writeln!(text, "\n## Mode `{mode}`\n");
         overview(&mut text, plan, &rows);
@@ -39,6 +53,17 @@ pub fn render(plan: &Plan, backbone: &str, rows: &[Row]) -> String {
         }
     }
     text
+}
+
+/// The modes that any arm runs in, as the plan and its arms name them.
+fn modes(plan: &Plan) -> Vec<&'static str> {
+    let mut modes: Vec<&str> = Vec::new();
+    for mode in plan.arms.iter().flat_map(|arm| arm.modes_of(plan)) {
+        if !modes.contains(&mode.name()) {
+            modes.push(mode.name());
+        }
+    }
+    modes
 }
 
 fn by_class(row: &Row) -> Option<&str> {

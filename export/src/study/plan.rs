@@ -16,16 +16,18 @@
 //! name = "trained"
 //! train = { attention = "${attention}" }      # filled in by --set attention=FILE
 //! ```
+//!
+//! Every key of an arm is explained in [`super::arm`].
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use serde_json::Value;
 use zal::detector::Mode;
-use zal::detector::params::RepetitionTerm;
-use zal::features::Branch;
+
+pub use super::arm::Arm;
+use super::arm::check_all;
 
 /// A plan, as written.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -56,74 +58,12 @@ pub struct Plan {
     pub arms: Vec<Arm>,
 }
 
-/// One way to judge.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Arm {
-    /// Its name in the tables.
-    pub name: String,
-    /// The arm that all others are compared with.
-    #[serde(default)]
-    pub baseline: bool,
-    /// Whether the point branch (`E_theta`) is in.
-    #[serde(default = "default_true")]
-    pub point: bool,
-    /// Weights of the branches in mode `line`; 1 where none is given, whatever the default of a bundle is.
-    #[serde(default)]
-    pub weights: BTreeMap<Branch, f32>,
-    /// Weight of the normalcy classifier (`C_w`) in mode `paper`; the mode's own when absent.
-    #[serde(default)]
-    pub lambda: Option<f32>,
-    /// Weight of the normalcy classifier in mode `line`.
-    #[serde(default)]
-    pub line_normalcy: f32,
-    /// The scan itself as reference, in mode `line`.
-    #[serde(default)]
-    pub repetition: Option<Repetition>,
-    /// Step of the classifier's perturbation instead of the trained one; 0 leaves it out.
-    #[serde(default)]
-    pub epsilon: Option<f32>,
-    /// Seeded random weights instead of trained ones: what the mere presence of the networks does.
-    #[serde(default)]
-    pub untrained: bool,
-    /// Modes that this arm runs in; the plan's when absent.
-    #[serde(default)]
-    pub modes: Option<Vec<Mode>>,
-    /// Training settings of this arm, over the plan's.
-    #[serde(default)]
-    pub train: serde_json::Map<String, Value>,
-}
-
-/// How the scan itself is a reference.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Repetition {
-    /// Its weight against the distances to the bank.
-    pub weight: f32,
-    /// Which nearest patch counts, from 1.
-    pub rank: usize,
-    /// Cells around a patch that are the same place.
-    pub margin: usize,
-}
-
-impl Repetition {
-    /// The term of the late fusion, before a bank has measured its spreads.
-    pub(super) fn term(self, branch_count: usize) -> RepetitionTerm {
-        let Self { weight, rank, margin } = self;
-        RepetitionTerm { weight, rank, margin, spreads: vec![1.0; branch_count] }
-    }
-}
-
 const fn default_fraction() -> f32 {
     0.1
 }
 
 const fn default_rows_max() -> usize {
     20_000
-}
-
-const fn default_true() -> bool {
-    true
 }
 
 impl Plan {
@@ -175,12 +115,7 @@ impl Plan {
         ensure!(self.rows_max > 0, "rows_max: found 0, expected at least 1");
         let baselines = self.arms.iter().filter(|arm| arm.baseline).count();
         ensure!(baselines == 1, "found {baselines} arms with baseline = true, expected exactly one");
-        for (index, arm) in self.arms.iter().enumerate() {
-            let again = self.arms[..index].iter().any(|earlier| earlier.name == arm.name);
-            ensure!(!again, "two arms are called {}", arm.name);
-            arm.check().with_context(|| format!("arm {}", arm.name))?;
-        }
-        Ok(())
+        check_all(self)
     }
 
     /// Name of the baseline arm.
@@ -196,43 +131,6 @@ impl Plan {
     #[must_use]
     pub fn arm_names(&self) -> Vec<&str> {
         self.arms.iter().map(|arm| arm.name.as_str()).collect()
-    }
-}
-
-impl Arm {
-    fn check(&self) -> Result<()> {
-        super::table::check_name(&self.name)?;
-        let numbers = self
-            .weights
-            .values()
-            .chain(self.repetition.iter().map(|own| &own.weight))
-            .chain(&self.lambda)
-            .chain(&self.epsilon);
-        if let Some(bad) = numbers.chain([&self.line_normalcy]).find(|number| !number.is_finite()) {
-            bail!("found {bad}, expected a finite number");
-        }
-        ensure!(
-            !(self.baseline && self.modes.is_some()),
-            "the baseline runs in all modes of the plan, or the others could not be compared with it"
-        );
-        ensure!(
-            !self.untrained || self.train.is_empty(),
-            "untrained = true leaves nothing to train: take the train settings out"
-        );
-        Ok(())
-    }
-
-    /// The modes that it runs in.
-    pub(super) fn modes_of(&self, plan: &Plan) -> Vec<Mode> {
-        self.modes.clone().unwrap_or_else(|| plan.modes.clone())
-    }
-
-    /// The plan's training settings, with this arm's over them, table by table.
-    #[must_use]
-    pub fn overrides(&self, plan: &Plan) -> Value {
-        let mut merged = Value::Object(plan.train.clone());
-        merge(&mut merged, &Value::Object(self.train.clone()));
-        merged
     }
 }
 
@@ -269,6 +167,8 @@ fn fill_in(value: &mut toml::Value, variables: &[(String, String)], used: &mut [
 
 #[cfg(test)]
 mod tests {
+    use zal::features::Branch;
+
     use super::*;
 
     const SMALL: &str = r#"
@@ -327,7 +227,19 @@ mod tests {
             ("[[\"ring\"]]", "[[]]", "training"),
             ("lambda = 0.0", "lambda = nan", "finite"),
             ("seeds = [1]", "seeds = [1]\nfraction = 1.5", "fraction"),
-            ("baseline = true", "baseline = true\nmodes = [\"line\"]", "all modes"),
+            ("lambda = 0.0", "lambda = 0.0\nfusion = \"raw\"", "BTF's"),
+            ("lambda = 0.0", "lambda = 0.1\nmodes = [\"paper\"]\nmap = \"eight_bits\"", "lambda = 0.0"),
+            ("lambda = 0.0", "branches = [\"rgb\", \"point\"]", "point = false"),
+            ("lambda = 0.0", "branches = [\"rgb\", \"rgb\"]", "twice"),
+            ("lambda = 0.0", "branches = [\"rgb\"]\ncontrol = \"mask\"", "a control"),
+            ("lambda = 0.0", "modes = []", "empty list"),
+            ("lambda = 0.0", "reference = { anchors = 4 }", "mode line"),
+            ("lambda = 0.0", "modes = [\"line\"]\nreference = { anchors = 1, bank = false }", "at least 2"),
+            (
+                "lambda = 0.0",
+                "modes = [\"line\"]\nreference = { buffer = 8, defect_rate = 2.0 }",
+                "defect_rate",
+            ),
             ("weights = { fpfh = 0.5 }", "untrained = true", "untrained"),
         ] {
             let broken = SMALL.replacen(from, to, 1);

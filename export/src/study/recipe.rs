@@ -1,17 +1,19 @@
 //! [`Recipe`]: one arm in one mode, with the graphs that it needs.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use prost::Message;
+use serde::Serialize;
 use serde_json::Value;
 use zal::detector::params::{NormalcyTerm, Scoring};
 use zal::detector::{Mode, ModeParams};
 use zal::engine::{EngineChoice, EngineOptions};
 use zal::features::Branch;
 
+use super::arm::{Arm, Control, MapRule, Reference};
 use super::cache;
 use super::graphs::{Graph, GraphFiles, with_epsilon};
-use super::plan::{Arm, merge};
-use crate::bank_build::mode_settings;
+use super::plan::merge;
+use crate::bank_build::{Fusion, mode_settings};
 use crate::graphs::normalcy::{NormalcyWeights, normalcy_model};
 use crate::graphs::pointnet::{PointNetWeights, pointnet_model};
 use crate::onnx::WeightStorage;
@@ -57,6 +59,37 @@ pub struct Recipe {
     pub pointnet: Option<Graph>,
     /// The normalcy classifier, when the scores use it.
     pub normalcy: Option<Graph>,
+    /// How the arm judges beyond the detector's settings.
+    pub rules: Rules,
+}
+
+/// What an arm does that no bundle is set to.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct Rules {
+    /// How blocks are put side by side.
+    pub fusion: Fusion,
+    /// How the map is made.
+    pub map: MapRule,
+    /// Something else than a detector.
+    pub control: Option<Control>,
+    /// Scans of the test class as references.
+    pub reference: Option<Reference>,
+    /// Seed of what is drawn at random; 0 where nothing is.
+    pub seed: u64,
+}
+
+impl Rules {
+    /// The rules of an arm.
+    pub fn of(arm: &Arm, seed: u64) -> Self {
+        let draws = arm.control.is_some() || arm.reference.is_some_and(|reference| reference.buffer > 0);
+        Self {
+            fusion: arm.fusion,
+            map: arm.map,
+            control: arm.control,
+            reference: arm.reference,
+            seed: if draws { seed } else { 0 },
+        }
+    }
 }
 
 impl Recipe {
@@ -65,12 +98,17 @@ impl Recipe {
         mut params: ModeParams,
         rgb: Option<Graph>,
         points: Option<PointGraphs>,
-        epsilon: Option<f32>,
+        (arm, seed): (&Arm, u64),
     ) -> Result<Self> {
+        let rules = Rules::of(arm, seed);
         let has = |branch: Branch| params.describe.branches.contains(&branch);
         let (rgb, with_point) = (rgb.filter(|_| has(Branch::Rgb)), has(Branch::Point));
+        ensure!(
+            rgb.is_some() || !has(Branch::Rgb),
+            "its branches name rgb, and there is no colour backbone: give --rgb FILE, or take rgb out"
+        );
         let Some(PointGraphs { files }) = points else {
-            return Ok(Self { params, rgb, pointnet: None, normalcy: None });
+            return Ok(Self { params, rgb, pointnet: None, normalcy: None, rules });
         };
         let mut describe = serde_json::to_value(&params.describe)?;
         if !files.describe.is_null() {
@@ -78,13 +116,13 @@ impl Recipe {
         }
         params.describe = serde_json::from_value(describe)
             .with_context(|| format!("the trained graphs ask for unknown settings {}", files.describe))?;
-        let normalcy = match epsilon {
+        let normalcy = match arm.epsilon {
             _ if !params.needs_normalcy() => None,
             Some(epsilon) => Some(Graph::new(with_epsilon(&files.normalcy, epsilon)?)),
             None => Some(Graph::new(files.normalcy)),
         };
         let pointnet = with_point.then(|| Graph::new(files.pointnet));
-        Ok(Self { params, rgb, pointnet, normalcy })
+        Ok(Self { params, rgb, pointnet, normalcy, rules })
     }
 
     /// Hash of all that the frame of a scan depends on but the scan.
@@ -109,7 +147,14 @@ impl Recipe {
     /// Hash of the settings and all parts: of everything that a group's scores depend on but the scans.
     pub fn key(&self, engine: &EngineOptions) -> String {
         let parts: Vec<String> = self.parts().iter().map(|part| self.part_key(*part, engine)).collect();
-        cache::key(&["recipe", &json(&self.params), &parts.join(" ")])
+        cache::key(&["recipe", &json(&self.params), &json(&self.rules), &parts.join(" ")])
+    }
+
+    /// Hash of all that the bank's rows depend on but the scans.
+    pub fn bank_key(&self, engine: &EngineOptions) -> String {
+        let branches = self.params.describe.branches.iter();
+        let parts: Vec<String> = branches.map(|b| self.part_key(Part::Branch(*b), engine)).collect();
+        cache::key(&["bank", &json(&self.rules.fusion), &parts.join(" ")])
     }
 
     /// What has to be known of each scan.
@@ -158,20 +203,31 @@ fn engine_name(engine: &EngineOptions) -> &'static str {
 
 /// The settings of an arm in a mode.
 pub fn mode_params(arm: &Arm, mode: Mode, with_rgb: bool) -> ModeParams {
-    let present = [(Branch::Rgb, with_rgb), (Branch::Fpfh, true), (Branch::Point, arm.point)];
-    let branches: Vec<Branch> = present.iter().filter(|(_, in_it)| *in_it).map(|(b, _)| *b).collect();
+    let branches = arm.branches(with_rgb);
     let weight = |branch: &Branch| arm.weights.get(branch).copied().unwrap_or(1.0);
     let weights: Vec<(Branch, f32)> = branches.iter().map(|b| (*b, weight(b))).collect();
     let mut params = mode_settings(mode, &branches, &weights);
+    let describe = &mut params.describe;
+    describe.fpfh.orientation = arm.orientation.unwrap_or(describe.fpfh.orientation);
+    describe.fpfh_missing = arm.missing.unwrap_or(describe.fpfh_missing);
+    describe.rgb.pooling = arm.rgb_pooling.unwrap_or(describe.rgb.pooling);
+    let uses_normalcy = arm.control.is_none();
     match &mut params.scoring {
         Scoring::Late { normalcy, repetition, .. } => {
             *repetition = arm.repetition.map(|own| own.term(branches.len()));
             let term = NormalcyTerm { weight: arm.line_normalcy, spread: 1.0 };
-            *normalcy = (arm.line_normalcy.abs() > 0.0).then_some(term);
+            *normalcy = (uses_normalcy && arm.line_normalcy.abs() > 0.0).then_some(term);
         }
-        Scoring::Joint { lambda, .. } => *lambda = arm.lambda.unwrap_or(*lambda),
+        Scoring::Joint { lambda, .. } => {
+            *lambda = if uses_normalcy { arm.lambda.unwrap_or(*lambda) } else { 0.0 };
+        }
     }
     params
+}
+
+/// Whether the settings ask for the graphs of a training.
+pub fn needs_points(params: &ModeParams) -> bool {
+    params.describe.branches.contains(&Branch::Point) || params.needs_normalcy()
 }
 
 fn json(value: &impl serde::Serialize) -> String {

@@ -14,12 +14,17 @@ use zal::metrics::Bootstrap;
 use super::table::{Cell, Figure, Place};
 
 /// The figures that are averaged.
-pub const FIGURES: [Figure; 6] = [
+pub const FIGURES: [Figure; 11] = [
     Figure::AuproFg,
     Figure::Aupro,
     Figure::AuproFgExact,
     Figure::AuproExact,
     Figure::ImageAuroc,
+    Figure::ImageF1Max,
+    Figure::Conf,
+    Figure::Cf,
+    Figure::PixelAuroc,
+    Figure::PixelAurocFg,
     Figure::Hit1,
 ];
 
@@ -96,7 +101,7 @@ impl<'a> Scope<'a> {
     fn row(&self, arm: &str, figure: Figure) -> Option<Row> {
         let values = self.values(arm, figure);
         let mean = estimate(&by_training(&values), self.settings)?;
-        let baseline = self.values(self.baseline, figure);
+        let baseline = self.baseline_values(figure);
         let minus_baseline = |(key, value): (&CellKey<'a>, &f64)| Some((*key, value - baseline.get(key)?));
         let differences: BTreeMap<_, _> = values.iter().filter_map(minus_baseline).collect();
         let difference = estimate(&by_training(&differences), self.settings);
@@ -111,11 +116,27 @@ impl<'a> Scope<'a> {
         })
     }
 
+    /// The baseline's figures in the same mode; in its own when it runs in one other mode alone.
+    fn baseline_values(&self, figure: Figure) -> BTreeMap<CellKey<'a>, f64> {
+        let of_baseline = self.cells.iter().filter(|cell| cell.place.arm == self.baseline);
+        let mut modes: Vec<&str> = of_baseline.map(|cell| cell.place.mode.as_str()).collect();
+        modes.sort_unstable();
+        modes.dedup();
+        match modes[..] {
+            [other] => self.values_in(self.baseline, other, figure),
+            _ => self.values(self.baseline, figure),
+        }
+    }
+
     /// The figure of every cell of the arm that has it.
     fn values(&self, arm: &str, figure: Figure) -> BTreeMap<CellKey<'a>, f64> {
+        self.values_in(arm, self.mode, figure)
+    }
+
+    fn values_in(&self, arm: &str, of_mode: &str, figure: Figure) -> BTreeMap<CellKey<'a>, f64> {
         let within = |cell: &&Cell| {
             let Place { training, arm: of, mode, .. } = &cell.place;
-            (of == arm && mode == self.mode)
+            (of == arm && mode == of_mode)
                 && (self.training == ALL || self.training == training)
                 && (self.test_class == ALL || self.test_class == cell.figures.test_class)
         };

@@ -28,13 +28,24 @@ pub enum Figure {
     ImageAurocLow,
     /// Upper end of its bootstrap interval.
     ImageAurocHigh,
+    /// Highest F1 of any threshold on the image scores.
+    ImageF1Max,
+    /// Image AUROC of good scans against defective ones whose defect's patches, and those beside them, are
+    /// erased: what the acquisition alone gives. 0.5 is as it should be.
+    Conf,
+    /// Image AUROC of the same defective scans without those patches against with them.
+    Cf,
+    /// Area under the ROC curve of all pixels, ties half.
+    PixelAuroc,
+    /// The same with the object's pixels alone.
+    PixelAurocFg,
     /// Share of the defective scans whose map's maximum lies on the defect.
     Hit1,
 }
 
 impl Figure {
     /// All figures.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 13] = [
         Self::AuproFg,
         Self::Aupro,
         Self::AuproFgExact,
@@ -42,6 +53,11 @@ impl Figure {
         Self::ImageAuroc,
         Self::ImageAurocLow,
         Self::ImageAurocHigh,
+        Self::ImageF1Max,
+        Self::Conf,
+        Self::Cf,
+        Self::PixelAuroc,
+        Self::PixelAurocFg,
         Self::Hit1,
     ];
 
@@ -56,6 +72,11 @@ impl Figure {
             Self::ImageAuroc => "image_auroc",
             Self::ImageAurocLow => "image_auroc_low",
             Self::ImageAurocHigh => "image_auroc_high",
+            Self::ImageF1Max => "image_f1_max",
+            Self::Conf => "conf_image_auroc_erased_margin_1",
+            Self::Cf => "cf_image_auroc_erased_margin_1",
+            Self::PixelAuroc => "pixel_auroc",
+            Self::PixelAurocFg => "pixel_auroc_fg",
             Self::Hit1 => "hit1",
         }
     }
@@ -191,6 +212,40 @@ pub fn read_figures(path: &Path) -> Result<Vec<ClassFigures>> {
     rows.with_context(|| format!("{} is damaged: delete it", path.display()))
 }
 
+/// Reads the text of [`cells_text`].
+///
+/// # Errors
+/// When the file is not such a text.
+pub fn read_cells(path: &Path) -> Result<Vec<Cell>> {
+    let text =
+        String::from_utf8(read_file(path)?).with_context(|| format!("{} is no text", path.display()))?;
+    let (head, rows) = text.split_once('\n').unwrap_or((&text, ""));
+    let expected = cells_text(&[])?;
+    ensure!(
+        head == expected.trim_end(),
+        "{}: found the columns `{head}`, expected `{}`",
+        path.display(),
+        expected.trim_end()
+    );
+    let cells: Result<Vec<Cell>> = rows.lines().map(parse_cell).collect();
+    cells.with_context(|| format!("{} is damaged", path.display()))
+}
+
+fn parse_cell(line: &str) -> Result<Cell> {
+    let fields: Vec<&str> = line.splitn(6, ',').collect();
+    let [data_set, seed, training, arm, mode, figures] = fields[..] else {
+        bail!("found the row `{line}`, expected more columns");
+    };
+    let place = Place {
+        data_set: data_set.to_owned(),
+        seed: seed.parse()?,
+        training: training.to_owned(),
+        arm: arm.to_owned(),
+        mode: mode.to_owned(),
+    };
+    Ok(Cell { place, figures: parse_figures(figures)? })
+}
+
 fn parse_figures(line: &str) -> Result<ClassFigures> {
     let fields: Vec<&str> = line.split(',').collect();
     let expected = 4 + Figure::ALL.len();
@@ -230,11 +285,11 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("group.csv");
         let text = figures_text(&[figures(), figures()]).expect("text");
-        assert_eq!(text.lines().next(), Some("rope,8,22,1,0.333333,,,,,,,0.500000"));
+        assert_eq!(text.lines().next(), Some("rope,8,22,1,0.333333,,,,,,,,,,,,0.500000"));
         std::fs::write(&path, &text).expect("written");
         let read = read_figures(&path).expect("its own text");
         assert_eq!(figures_text(&read).expect("text"), text);
-        for broken in ["rope,8,22", "rope,8,22,1,x,,,,,,,0.5"] {
+        for broken in ["rope,8,22", "rope,8,22,1,x,,,,,,,,,,,,0.5"] {
             std::fs::write(&path, broken).expect("written");
             assert!(read_figures(&path).is_err(), "{broken}");
         }

@@ -33,6 +33,10 @@ pub enum Command {
     Calibrate(commands::calibrate::Args),
     /// Judge the bundle's golden scans again and compare the figures
     Selftest(commands::selftest::Args),
+    /// Publish results of the journal again
+    Replay(commands::replay::Args),
+    /// Say what the journal holds: parts, verdicts, reasons, what is not confirmed or was removed
+    Report(commands::report::Args),
     /// Install the pinned ONNX Runtime library through pip
     SetupRuntime(commands::setup_runtime::Args),
 }
@@ -49,6 +53,8 @@ impl Command {
             Self::Bench(args) => commands::bench::run(args),
             Self::Calibrate(args) => commands::calibrate::run(args),
             Self::Selftest(args) => commands::selftest::run(args),
+            Self::Replay(args) => commands::replay::run(args),
+            Self::Report(args) => commands::report::run(args),
             Self::SetupRuntime(args) => commands::setup_runtime::run(args),
         }
     }

@@ -22,20 +22,19 @@ use zal::bundle::Bundle;
 use zal::detector::Detector;
 
 use crate::acquire::intake::{Acquired, Intake, Wake};
-use crate::acquire::{Claim, Spool};
-use crate::config::Config;
+use crate::acquire::{Claim, Spool, Suspects};
+use crate::alarms::{AlarmCode, Alarms};
+use crate::config::{self, Config};
+use crate::control::{Answers, SelfTest};
 use crate::exit::{Exit, Failure};
 use crate::journal::Journal;
 use crate::message::EngineBody;
 use crate::publish::Publisher;
 use crate::record::{Feed, Identity, Recorder};
-use crate::telemetry::{Metrics, new_session};
-use crate::worker::{Calibrator, Judged, Worker};
+use crate::telemetry::{Metrics, new_session, words_of};
+use crate::worker::{Calibrator, Deadlines, Judged, Worker};
 use crate::{clock, http};
 
-/// One scan may keep the detector this long before the service manager is no longer assured
-/// that the daemon lives.
-const STUCK_AFTER: Duration = Duration::from_secs(60);
 /// How often the main thread looks after the others.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 /// Results between the detector and the journal.
@@ -45,6 +44,8 @@ const JUDGED_LEN_MAX: usize = 8;
 pub struct Daemon {
     metrics: Arc<Metrics>,
     stop: Arc<AtomicBool>,
+    reload: Arc<AtomicBool>,
+    health: config::Health,
     waker: mpsc::Sender<Wake>,
     threads: Vec<JoinHandle<()>>,
     /// Keeps the publisher's feed open while it drains.
@@ -75,22 +76,76 @@ impl Stopper {
 /// What SIGTERM and SIGINT do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signals {
-    /// They stop the daemon in order.
+    /// They stop the daemon in order; SIGHUP reloads the configuration.
     Stop,
     /// What they do to any program.
     Default,
 }
 
-/// Starts the daemon.
+/// A detector that is loaded and tested, with what it was loaded from.
+pub struct Loaded {
+    config: Config,
+    bundle: String,
+    detector: Detector,
+    /// What the self-test found wrong.
+    wrong: Option<String>,
+}
+
+/// Loads the detector and judges the bundle's golden scans. Nothing of the line is touched.
 ///
 /// # Errors
-/// When the bundle cannot be loaded or spool, journal or the HTTP port cannot be used.
-pub fn start(config: &Config, bundle: &Bundle, signals: Signals) -> Result<Daemon, Failure> {
+/// When the bundle cannot be loaded.
+pub fn load(config: Config, bundle: &Bundle) -> Result<Loaded, Failure> {
     let mut detector = bundle
         .detector(config.detector.mode, &config.engine_options())
         .map_err(|error| Failure::new(Exit::BadData, error))?;
+    let wrong = if config.detector.selftest { self_test(bundle, &mut detector) } else { None };
     detector.set_clock(clock::monotonic);
+    Ok(Loaded { config, bundle: bundle.name(), detector, wrong })
+}
+
+/// What is wrong with the detector's scores, in words. It is also the networks' warm-up.
+fn self_test(bundle: &Bundle, detector: &mut Detector) -> Option<String> {
+    match bundle.golden_test(detector) {
+        Ok(outcomes) => {
+            info!(scans = outcomes.len(), "self-test");
+            let wrong: Vec<_> = outcomes.iter().filter(|outcome| !outcome.passed()).collect();
+            let text = |o: &&zal::bundle::GoldenOutcome| {
+                format!("{} deviates by {:.1e}, {:.0e} is allowed", o.points, o.deviation, o.tolerance)
+            };
+            (!wrong.is_empty()).then(|| wrong.iter().map(text).collect::<Vec<_>>().join("; "))
+        }
+        Err(error) => Some(words_of(&error)),
+    }
+}
+
+/// Loads and starts the daemon.
+///
+/// # Errors
+/// As [`load`] and [`Loaded::start`].
+pub fn start(config: &Config, bundle: &Bundle, signals: Signals) -> Result<Daemon, Failure> {
+    load(config.clone(), bundle)?.start(signals)
+}
+
+impl Loaded {
+    /// Starts the daemon.
+    ///
+    /// # Errors
+    /// When spool, journal or the HTTP port cannot be used.
+    pub fn start(self, signals: Signals) -> Result<Daemon, Failure> {
+        let Self { config, bundle, detector, wrong } = self;
+        let daemon = open(&config, bundle, detector, signals)?;
+        if let Some(text) = wrong {
+            daemon.metrics.alarms().raise(AlarmCode::SelfTestFailed, text);
+        }
+        Ok(daemon)
+    }
+}
+
+/// Opens everything that can fail, then starts the threads.
+fn open(config: &Config, bundle: String, detector: Detector, signals: Signals) -> Result<Daemon, Failure> {
     let identity = Arc::new(identity_of(config, bundle, &detector));
+    let fallback = fallback_of(config, &detector);
     info!(
         session = identity.session,
         bundle = identity.bundle,
@@ -107,13 +162,27 @@ pub fn start(config: &Config, bundle: &Bundle, signals: Signals) -> Result<Daemo
             .map_err(|error| Failure::new(Exit::Io, error))?;
     }
     let base = config.device.topic_base();
-    let journal =
-        Journal::open(&config.journal.path, &base).map_err(|error| Failure::new(Exit::Io, error))?;
-    let acks = Journal::open_for_acks(&config.journal.path).map_err(|error| Failure::new(Exit::Io, error))?;
-    Assembly { config, identity, spool, journal, acks, detector, signals }.start()
+    let (path, spill_dir) = (&config.journal.path, &config.journal.spill_dir);
+    let io = |error| Failure::new(Exit::Io, error);
+    let journal = Journal::open(path, &base, spill_dir).map_err(io)?;
+    let acks = Journal::open_for_acks(path, spill_dir).map_err(io)?;
+    let daemon = Assembly { config, identity, spool, journal, acks, detector, signals }.start()?;
+    if let Some(text) = fallback {
+        daemon.metrics.alarms().raise(AlarmCode::EngineFallback, text);
+    }
+    Ok(daemon)
 }
 
-fn identity_of(config: &Config, bundle: &Bundle, detector: &Detector) -> Identity {
+/// What is to be said when another provider runs than the one that is expected.
+fn fallback_of(config: &Config, detector: &Detector) -> Option<String> {
+    let expected = serde_json::to_value(config.engine.expected_provider?).ok()?;
+    let report = detector.engine();
+    let why = report.passed_over.join("; ");
+    (expected != report.provider.as_str())
+        .then(|| format!("{expected} is expected, {} with {} runs: {why}", report.engine, report.provider))
+}
+
+fn identity_of(config: &Config, bundle: String, detector: &Detector) -> Identity {
     let report = detector.engine();
     for reason in &report.passed_over {
         warn!(reason, "a better engine was passed over");
@@ -121,7 +190,7 @@ fn identity_of(config: &Config, bundle: &Bundle, detector: &Detector) -> Identit
     Identity {
         session: new_session(),
         recipe: config.spool.recipe.clone(),
-        bundle: bundle.name().to_owned(),
+        bundle,
         mode: serde_json::to_value(config.detector.mode)
             .ok()
             .and_then(|mode| mode.as_str().map(str::to_owned))
@@ -131,12 +200,18 @@ fn identity_of(config: &Config, bundle: &Bundle, detector: &Detector) -> Identit
     }
 }
 
-/// Stops on SIGTERM and SIGINT.
-fn stop_on_signals(runtime: &Runtime, stopper: Stopper) -> std::io::Result<()> {
+/// Stops on SIGTERM and SIGINT; SIGHUP asks for a reload.
+fn stop_on_signals(runtime: &Runtime, stopper: Stopper, reload: Arc<AtomicBool>) -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let _context = runtime.enter();
     let mut term = signal(SignalKind::terminate())?;
     let mut int = signal(SignalKind::interrupt())?;
+    let mut hup = signal(SignalKind::hangup())?;
+    runtime.spawn(async move {
+        while hup.recv().await.is_some() {
+            reload.store(true, Ordering::Relaxed);
+        }
+    });
     runtime.spawn(async move {
         tokio::select! {
             _ = term.recv() => info!("SIGTERM: stopping"),
@@ -145,6 +220,35 @@ fn stop_on_signals(runtime: &Runtime, stopper: Stopper) -> std::io::Result<()> {
         stopper.stop();
     });
     Ok(())
+}
+
+fn io_runtime() -> anyhow::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("zal-io")
+        .enable_all()
+        .build()
+        .context("cannot start the I/O threads")
+}
+
+fn recorder(
+    config: &Config,
+    (journal, spool, identity): (Journal, Spool, Arc<Identity>),
+    feed: &watch::Sender<Feed>,
+    (metrics, stop): (&Arc<Metrics>, &Arc<AtomicBool>),
+) -> Recorder {
+    Recorder {
+        journal,
+        spool,
+        identity,
+        evidence: config.evidence.clone(),
+        keep_done_count: config.spool.keep_done_count,
+        journal_size_max_bytes: config.journal.size_max_mb.saturating_mul(1_000_000),
+        unsettled: Vec::new(),
+        feed: feed.clone(),
+        metrics: Arc::clone(metrics),
+        stop: Arc::clone(stop),
+    }
 }
 
 /// Everything that can fail has been opened; now the threads start.
@@ -161,17 +265,13 @@ struct Assembly<'a> {
 impl Assembly<'_> {
     fn start(self) -> Result<Daemon, Failure> {
         let io = |error: anyhow::Error| Failure::new(Exit::Io, error);
-        let left_over = settle_left_over(&self.spool, &self.journal).map_err(io)?;
+        let (suspects, in_hand) = Suspects::open(self.spool.work());
+        let left_over = settle_left_over(&self.spool, &self.journal, &in_hand).map_err(io)?;
         let calibrator = self.calibrator().map_err(io)?;
-        let metrics = Arc::new(Metrics::default());
+        let metrics = self.metrics();
         let stop = Arc::new(AtomicBool::new(false));
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .thread_name("zal-io")
-            .enable_all()
-            .build()
-            .context("cannot start the I/O threads")
-            .map_err(io)?;
+        let reload = Arc::new(AtomicBool::new(false));
+        let runtime = io_runtime().map_err(io)?;
         let next_seq = self.journal.next_seq().map_err(|error| Failure::new(Exit::Io, error))?;
         let (feed, feed_rx) = watch::channel(Feed { next_seq, calibration: calibrator.body() });
         let (publisher_stop, stop_rx) = watch::channel(false);
@@ -181,36 +281,41 @@ impl Assembly<'_> {
         if self.signals == Signals::Stop {
             // Before any scan is claimed: a stop is clean from the first result on.
             let stopper = Stopper { stop: Arc::clone(&stop), waker: waker.clone() };
-            stop_on_signals(&runtime, stopper).context("cannot catch signals").map_err(io)?;
+            stop_on_signals(&runtime, stopper, Arc::clone(&reload))
+                .context("cannot catch signals")
+                .map_err(io)?;
         }
         let (acquired_tx, acquired_rx) = mpsc::sync_channel::<Acquired>(self.config.spool.queue_len_max);
         let (judged_tx, judged_rx) = mpsc::sync_channel::<Judged>(JUDGED_LEN_MAX);
-        let intake = self.intake(&metrics);
-        let publisher = self.publisher(feed_rx, stop_rx, &metrics);
+        let deadlines = Deadlines::new(Duration::from_millis(self.config.deadline.part_deadline_ms));
+        let intake = self.intake(&metrics, &deadlines, &suspects, judged_tx.clone());
+        // Dropped with the detector thread: then nothing is due any more.
+        let (detector_lives, detector_ended) = mpsc::channel::<()>();
+        let (watched, due_tx) = (deadlines.clone(), judged_tx.clone());
+        let publisher = self.publisher(feed_rx, stop_rx, &metrics, &waker);
         let engine = self.identity.engine.clone();
         let stop_timeout = publisher.stop_timeout;
         let worker = Worker {
             judge: judge_with(self.detector),
             calibrator,
             wait_max: Duration::from_millis(self.config.deadline.wait_ms),
+            deadlines,
+            suspects,
             metrics: Arc::clone(&metrics),
             stop: Arc::clone(&stop),
         };
-        let recorder = Recorder {
-            journal: self.journal,
-            spool: self.spool,
-            identity: self.identity,
-            evidence: self.config.evidence.clone(),
-            keep_done_count: self.config.spool.keep_done_count,
-            feed: feed.clone(),
-            metrics: Arc::clone(&metrics),
-            stop: Arc::clone(&stop),
-        };
+        let recorder =
+            recorder(self.config, (self.journal, self.spool, self.identity), &feed, (&metrics, &stop));
         let (intake_waker, worker_waker) = (waker.clone(), waker.clone());
         let threads = vec![
             spawn("zal-intake", move || intake.run(left_over, &wakes, intake_waker, &acquired_tx))
                 .map_err(io)?,
-            spawn("zal-detector", move || worker.run(&acquired_rx, &judged_tx, &worker_waker)).map_err(io)?,
+            spawn("zal-detector", move || {
+                let _lives = detector_lives;
+                worker.run(&acquired_rx, &judged_tx, &worker_waker);
+            })
+            .map_err(io)?,
+            spawn("zal-deadline", move || watched.run(&due_tx, &detector_ended)).map_err(io)?,
             spawn("zal-recorder", move || recorder.run(&judged_rx)).map_err(io)?,
         ];
         let publisher = runtime.spawn(publisher.run(self.acks));
@@ -218,6 +323,8 @@ impl Assembly<'_> {
         Ok(Daemon {
             metrics,
             stop,
+            reload,
+            health: self.config.health.clone(),
             waker,
             threads,
             _feed: feed,
@@ -227,6 +334,36 @@ impl Assembly<'_> {
             runtime,
             engine,
         })
+    }
+
+    /// Counters of this run, with what is known already.
+    fn metrics(&self) -> Arc<Metrics> {
+        let metrics = Arc::new(Metrics::default());
+        metrics.set_info(self.info());
+        metrics.set_disks(self.disks());
+        if let Some(text) = self.journal.damage() {
+            metrics.alarms().raise(AlarmCode::JournalCorrupt, text);
+        }
+        metrics
+    }
+
+    /// What is running, for the metrics.
+    fn info(&self) -> [(&'static str, String); 6] {
+        let (identity, engine) = (&self.identity, &self.identity.engine);
+        [
+            ("version", env!("CARGO_PKG_VERSION").into()),
+            ("bundle", identity.bundle.clone()),
+            ("mode", identity.mode.clone()),
+            ("engine", engine.name.clone()),
+            ("engine_version", engine.version.clone()),
+            ("provider", engine.provider.clone()),
+        ]
+    }
+
+    /// The disks to watch.
+    fn disks(&self) -> [(&'static str, std::path::PathBuf); 2] {
+        let journal = self.config.journal.path.parent().map(std::path::Path::to_path_buf);
+        [("spool", self.config.spool.dir.clone()), ("journal", journal.unwrap_or_default())]
     }
 
     /// From the bundle, or from the first parts, of which the journal may already know some.
@@ -240,13 +377,25 @@ impl Assembly<'_> {
         Ok(Calibrator::from_first(settings.from_first_count, settings.rate(), scores))
     }
 
-    fn intake(&self, metrics: &Arc<Metrics>) -> Intake {
+    fn intake(
+        &self,
+        metrics: &Arc<Metrics>,
+        deadlines: &Deadlines,
+        suspects: &Suspects,
+        answers: mpsc::SyncSender<Judged>,
+    ) -> Intake {
         Intake {
             spool: self.spool.clone(),
             profile: self.config.sensor.clone(),
             queue_len_max: self.config.spool.queue_len_max,
             poll_interval: Duration::from_millis(self.config.spool.poll_interval_ms),
             settle: Duration::from_millis(self.config.spool.settle_ms),
+            picture_wait: Duration::from_millis(self.config.spool.picture_wait_ms),
+            tries_max: self.config.spool.tries_max,
+            wait_max: Duration::from_millis(self.config.deadline.wait_ms),
+            deadlines: deadlines.clone(),
+            answers,
+            suspects: suspects.clone(),
             metrics: Arc::clone(metrics),
         }
     }
@@ -256,6 +405,7 @@ impl Assembly<'_> {
         feed: watch::Receiver<Feed>,
         stop: watch::Receiver<bool>,
         metrics: &Arc<Metrics>,
+        waker: &mpsc::Sender<Wake>,
     ) -> Publisher {
         Publisher {
             mqtt: self.config.mqtt.clone(),
@@ -265,6 +415,11 @@ impl Assembly<'_> {
             stop,
             stop_timeout: Duration::from_millis(self.config.deadline.stop_ms),
             metrics: Arc::clone(metrics),
+            waker: waker.clone(),
+            selftest: SelfTest::new(self.config),
+            raised: std::collections::BTreeSet::new(),
+            answers: Answers::default(),
+            selftests: tokio::task::JoinSet::new(),
         }
     }
 
@@ -299,15 +454,24 @@ fn judge_with(
 }
 
 /// Claims of a former run: those that were answered are moved away, the others are judged.
-fn settle_left_over(spool: &Spool, journal: &Journal) -> anyhow::Result<Vec<Claim>> {
+/// `in_hand` are those that the former run was at when it ended.
+fn settle_left_over(spool: &Spool, journal: &Journal, in_hand: &[String]) -> anyhow::Result<Vec<Claim>> {
     let mut open = Vec::new();
-    for claim in spool.left_over().context("cannot list the spool's work folder")? {
-        match journal.disposition_of(&claim.id)? {
-            Some(disposition) => spool
-                .settle(&claim.id, disposition, "see the journal")
-                .unwrap_or_else(|error| warn!(%error, claim = claim.id, "the scan stays in work/")),
-            None => open.push(claim),
+    let settle = |claim: &Claim| -> anyhow::Result<bool> {
+        let Some(disposition) = journal.disposition_of(&claim.id)? else { return Ok(false) };
+        spool
+            .settle(claim, disposition, "see the journal")
+            .unwrap_or_else(|error| warn!(%error, claim = claim.id, "the answered scan stays where it is"));
+        Ok(true)
+    };
+    for claim in spool.left_over(in_hand).context("cannot list the spool's work folder")? {
+        if !settle(&claim)? {
+            open.push(claim);
         }
+    }
+    // Answered where they lay, because the disk did not let them be claimed.
+    for waiting in spool.waiting().context("cannot list the spool")? {
+        settle(&spool.in_place(&waiting))?;
     }
     if !open.is_empty() {
         info!(scans = open.len(), "taking up again what the last run left in work/");
@@ -317,6 +481,16 @@ fn settle_left_over(spool: &Spool, journal: &Journal) -> anyhow::Result<Vec<Clai
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> anyhow::Result<JoinHandle<()>> {
     std::thread::Builder::new().name(name.into()).spawn(run).with_context(|| format!("cannot start {name}"))
+}
+
+/// Whether the service manager may be told that the daemon lives: only while the detector
+/// makes progress. Looks after the alarms that time raises, too.
+fn assured(metrics: &Metrics, health: &config::Health) -> bool {
+    metrics.check_disks(health.disk_low_mb.saturating_mul(1_000_000));
+    let stuck = metrics.is_stuck(Duration::from_millis(health.stuck_ms));
+    let text = format!("one scan has kept the detector for more than {} ms", health.stuck_ms);
+    metrics.alarms().set(AlarmCode::DetectorStuck, stuck, &text);
+    !stuck
 }
 
 impl Daemon {
@@ -335,13 +509,16 @@ impl Daemon {
         Stopper { stop: Arc::clone(&self.stop), waker: self.waker.clone() }
     }
 
-    /// Looks after the daemon until it is stopped, then ends it in order.
+    /// Looks after the daemon until it is stopped, then ends it in order. A reload that was
+    /// asked for calls `on_reload`; when that gives something, the daemon ends too and hands
+    /// it out.
     ///
     /// # Errors
     /// When a thread ended by itself, which is a bug.
-    pub fn run_to_end(self) -> anyhow::Result<()> {
+    pub fn run_to_end<T>(self, mut on_reload: impl FnMut(&Alarms) -> Option<T>) -> anyhow::Result<Option<T>> {
         let mut failed = None;
-        while !self.stop.load(Ordering::Relaxed) && failed.is_none() {
+        let mut next = None;
+        while !self.stop.load(Ordering::Relaxed) && failed.is_none() && next.is_none() {
             std::thread::sleep(LOOK_INTERVAL);
             failed = self
                 .threads
@@ -349,22 +526,27 @@ impl Daemon {
                 .find(|t| t.is_finished())
                 .and_then(|t| t.thread().name())
                 .map(str::to_owned);
-            if !self.metrics.is_stuck(STUCK_AFTER) {
+            if assured(&self.metrics, &self.health) {
                 // Outside of systemd there is nobody to tell.
                 let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
+            }
+            if self.reload.swap(false, Ordering::Relaxed) {
+                next = on_reload(self.metrics.alarms());
             }
         }
         let crashed = failed.filter(|_| !self.stop.load(Ordering::Relaxed));
         if let Some(name) = &crashed {
             error!(thread = name, "a thread ended by itself; stopping");
         }
-        self.end();
-        crashed.map_or(Ok(()), |name| Err(anyhow::anyhow!("the thread {name} ended by itself")))
+        self.end(next.is_some());
+        crashed.map_or(Ok(next), |name| Err(anyhow::anyhow!("the thread {name} ended by itself")))
     }
 
     /// Ends the threads along the chain, then the publisher.
-    fn end(self) {
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    fn end(self, for_reload: bool) {
+        if !for_reload {
+            let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        }
         self.stopper().stop();
         drop(self.waker);
         for thread in self.threads {
@@ -379,5 +561,24 @@ impl Daemon {
         }
         self.runtime.shutdown_timeout(Duration::from_millis(200));
         info!("stopped");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_watchdog_is_fed_by_progress_alone() {
+        let metrics = Metrics::default();
+        let health = config::Health { stuck_ms: 100, ..config::Health::default() };
+        assert!(assured(&metrics, &health), "an idle detector lives");
+        metrics.begin_detect();
+        std::thread::sleep(Duration::from_millis(250));
+        assert!(!assured(&metrics, &health));
+        assert_eq!(metrics.alarms().active()[0].code, AlarmCode::DetectorStuck);
+        metrics.end_detect(Duration::from_millis(250));
+        assert!(assured(&metrics, &health));
+        assert!(metrics.alarms().active().is_empty());
     }
 }

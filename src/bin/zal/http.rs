@@ -4,20 +4,22 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderName, StatusCode};
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::warn;
 
+use crate::alarms::AlarmCode;
 use crate::telemetry::Metrics;
 
 /// Serves until the daemon stops.
 pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, mut stop: watch::Receiver<bool>) {
     let router = Router::new()
-        .route("/livez", get(|| async { "ok\n" }))
+        .route("/livez", get(alive))
         .route("/readyz", get(ready))
-        .route("/metrics", get(|State(metrics): State<Arc<Metrics>>| async move { metrics.to_prometheus() }))
+        .route("/metrics", get(prometheus))
         .with_state(metrics);
     let stopped = async move {
         let _ = stop.wait_for(|stop| *stop).await;
@@ -27,12 +29,27 @@ pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, mut stop: watch
     }
 }
 
-/// Ready: the detector is loaded and nothing is wrong. A missing broker does not count: results are kept.
+/// Alive: no scan has kept the detector for too long.
+async fn alive(State(metrics): State<Arc<Metrics>>) -> (StatusCode, &'static str) {
+    let is_stuck = metrics.alarms().active().iter().any(|alarm| alarm.code == AlarmCode::DetectorStuck);
+    if is_stuck {
+        (StatusCode::SERVICE_UNAVAILABLE, "the detector hangs\n")
+    } else {
+        (StatusCode::OK, "ok\n")
+    }
+}
+
+/// Ready: the detector is loaded, has passed its self-test, and parts are judged and recorded.
+/// A missing broker does not count: results are kept.
 async fn ready(State(metrics): State<Arc<Metrics>>) -> (StatusCode, String) {
-    let degraded = metrics.degraded();
-    if metrics.is_ready() && degraded.is_empty() {
+    let why_not = metrics.why_not_ready();
+    if why_not.is_empty() {
         return (StatusCode::OK, "ok\n".into());
     }
-    let why = if metrics.is_ready() { degraded.join("\n") } else { "the detector is not loaded".into() };
-    (StatusCode::SERVICE_UNAVAILABLE, why + "\n")
+    (StatusCode::SERVICE_UNAVAILABLE, why_not.join("\n") + "\n")
+}
+
+/// The content type says the version of the text format.
+async fn prometheus(State(metrics): State<Arc<Metrics>>) -> ([(HeaderName, &'static str); 1], String) {
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.to_prometheus())
 }

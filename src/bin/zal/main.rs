@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 mod acquire;
+mod alarms;
 #[cfg(feature = "demo")]
 mod broker;
 mod bundled;
@@ -13,6 +14,7 @@ mod cli;
 mod clock;
 mod commands;
 mod config;
+mod control;
 mod daemon;
 mod exit;
 mod http;

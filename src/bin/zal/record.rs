@@ -1,19 +1,21 @@
 //! The recorder thread: evidence on disk, results into the journal, then the scan out of
 //! `work/`, in this order. Results that are ready together are committed together, so a slow
-//! disk costs one wait for several parts.
+//! disk costs one wait for several parts. When the disk takes nothing, results go on through
+//! the journal's memory and their scans stay where they are until the disk has them.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
-use crate::acquire::Spool;
+use crate::acquire::{Claim, Spool};
+use crate::alarms::AlarmCode;
 use crate::config;
-use crate::journal::{Entry, Journal, JournalError};
+use crate::journal::{Committed, Disposition, Entry, Journal, JournalError, Trimmed};
 use crate::message::{CalibrationBody, EngineBody, EvaluationBody, ResultBody, ResultParts};
 use crate::telemetry::{Metrics, clock_now, utc_now};
 use crate::worker::Judged;
@@ -25,6 +27,8 @@ const BATCH_LEN_MAX: usize = 16;
 const PRUNE_EVERY_COUNT: u64 = 32;
 /// Pause before a failed commit is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
+/// How often a disk that took nothing is tried again without new results.
+const MEND_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What the publisher hears of the recorder.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -78,13 +82,33 @@ pub struct Recorder {
     pub metrics: Arc<Metrics>,
     /// Set when the daemon stops: then a failing disk is not waited for.
     pub stop: Arc<AtomicBool>,
+    /// Bytes that the journal may hold.
+    pub journal_size_max_bytes: u64,
+    /// Scans that are answered and could not be moved yet.
+    pub unsettled: Vec<Unsettled>,
+}
+
+/// An answered scan that is still where it was.
+#[derive(Debug)]
+pub struct Unsettled {
+    claim: Claim,
+    disposition: Disposition,
+    reason: String,
 }
 
 impl Recorder {
     /// Records until the detector thread ends.
     pub fn run(mut self, judged: &Receiver<Judged>) {
         let mut count = 0_u64;
-        while let Ok(first) = judged.recv() {
+        loop {
+            let first = match judged.recv_timeout(MEND_INTERVAL) {
+                Ok(first) => first,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.mend();
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
             let mut batch = vec![first];
             batch.extend(judged.try_iter().take(BATCH_LEN_MAX - 1));
             if !self.record(&batch) {
@@ -96,17 +120,56 @@ impl Recorder {
                 self.prune();
             }
         }
+        self.mend();
+    }
+
+    /// Tries again what the disk did not take.
+    fn mend(&mut self) {
+        if self.unsettled.is_empty() {
+            return;
+        }
+        match self.journal.commit(&mut []) {
+            Ok(committed) => self.note_disk(committed.only_in_memory.as_ref()),
+            Err(error) => self.note_disk(Some(&error)),
+        }
+    }
+
+    /// Raises or clears the alarm, and moves what waits for the disk.
+    fn note_disk(&mut self, failure: Option<&JournalError>) {
+        let alarms = self.metrics.alarms();
+        if let Some(error) = failure {
+            let text = format!("results are only in memory, and their scans stay: {error}");
+            alarms.raise(AlarmCode::JournalFailing, text);
+            return;
+        }
+        self.metrics.set_journal_failing(false);
+        let waiting = std::mem::take(&mut self.unsettled);
+        self.unsettled = waiting.into_iter().filter(|scan| !self.is_settled(scan)).collect();
+    }
+
+    /// Moves an answered scan; whether that was possible.
+    fn is_settled(&self, scan: &Unsettled) -> bool {
+        let settled = self.spool.settle(&scan.claim, scan.disposition, &scan.reason);
+        let alarms = self.metrics.alarms();
+        match &settled {
+            Ok(()) => alarms.clear(AlarmCode::IntakeFailing),
+            Err(error) => {
+                let text = format!("the answered scan {} cannot be moved: {error}", scan.claim.id);
+                alarms.raise(AlarmCode::IntakeFailing, text);
+            }
+        }
+        settled.is_ok()
     }
 
     /// Records a batch; false when that was given up because the daemon stops.
     fn record(&mut self, batch: &[Judged]) -> bool {
         let evidence: Vec<_> = batch.iter().map(|judged| self.write_evidence(judged)).collect();
-        let seqs = loop {
+        let committed = loop {
             match self.commit(batch, &evidence) {
-                Ok(seqs) => break seqs,
+                Ok(committed) => break committed,
                 Err(error) => {
-                    self.metrics.set_journal_failing(true);
-                    error!(%error, "results cannot be committed; their scans stay in work/");
+                    let text = format!("results cannot be committed; their scans stay in work/: {error}");
+                    self.metrics.alarms().raise(AlarmCode::JournalFailing, text);
                     if self.stop.load(Ordering::Relaxed) {
                         return false;
                     }
@@ -114,21 +177,23 @@ impl Recorder {
                 }
             }
         };
-        self.metrics.set_journal_failing(false);
+        let seqs = committed.seqs;
         for (judged, seq) in batch.iter().zip(&seqs) {
-            self.settle(judged, *seq);
+            self.note_result(judged, *seq);
         }
-        if let (Some(seq), Some(last)) = (seqs.iter().max(), batch.last()) {
+        self.note_disk(committed.only_in_memory.as_ref());
+        let calibration = batch.iter().rev().find_map(|judged| judged.calibration.clone());
+        if let Some(seq) = seqs.iter().max() {
             self.feed.send_modify(|feed| {
                 feed.next_seq = feed.next_seq.max(seq + 1);
-                feed.calibration.clone_from(&last.calibration);
+                feed.calibration = calibration.unwrap_or_else(|| std::mem::take(&mut feed.calibration));
             });
         }
         true
     }
 
     /// Commits the results of a batch.
-    fn commit(&mut self, batch: &[Judged], evidence: &[Option<String>]) -> Result<Vec<u64>, JournalError> {
+    fn commit(&mut self, batch: &[Judged], evidence: &[Option<String>]) -> Result<Committed, JournalError> {
         let key = self.identity.calibration_key();
         let ts = utc_now();
         let mut bodies: Vec<_> = batch
@@ -154,16 +219,26 @@ impl Recorder {
         self.journal.commit(&mut entries)
     }
 
-    /// After the commit: the scan leaves `work/`.
-    fn settle(&self, judged: &Judged, seq: u64) {
+    /// After the commit: the result is counted, and its scan may leave `work/`.
+    fn note_result(&mut self, judged: &Judged, seq: u64) {
         let evaluation = EvaluationBody::from(judged.detection.evaluation);
         self.metrics.count_result(evaluation);
+        self.note_times(judged);
         let reasons: Vec<_> =
             judged.detection.reasons.iter().map(|r| format!("{}: {}", r.code, r.text)).collect();
         let reason = reasons.join("\n");
         info!(seq, part = judged.claim.part_id, evaluation = evaluation.as_str(), reason, "result");
-        if let Err(error) = self.spool.settle(&judged.claim.id, judged.disposition, &reason) {
-            warn!(%error, claim = judged.claim.id, "the scan stays in work/ until the next start");
+        let (claim, disposition) = (judged.claim.clone(), judged.disposition);
+        self.unsettled.push(Unsettled { claim, disposition, reason });
+    }
+
+    /// Counts the times of the stages, and whether the part waited too long.
+    fn note_times(&self, judged: &Judged) {
+        for (stage, ms) in judged.intake_ms.iter().chain(&judged.detection.timing.stages_ms) {
+            self.metrics.note_stage(stage, Duration::try_from_secs_f32(ms / 1e3).unwrap_or_default());
+        }
+        if judged.detection.reasons.iter().any(|reason| reason.code == "overrun") {
+            self.metrics.count_overrun();
         }
     }
 
@@ -186,8 +261,12 @@ impl Recorder {
         Some(name)
     }
 
-    /// Removes old scans and pictures.
-    fn prune(&self) {
+    /// Removes old scans and pictures, and what the journal may no longer hold.
+    fn prune(&mut self) {
+        match self.journal.trim(self.journal_size_max_bytes) {
+            Ok(trimmed) => self.note_trimmed(trimmed),
+            Err(error) => warn!(%error, "the journal cannot be kept within its limit"),
+        }
         let done = self.spool.prune_done(self.keep_done_count);
         let evidence = self.evidence.dir.as_deref().map_or(Ok(()), |dir| {
             let files_per_result = 1 + usize::from(self.evidence.maps);
@@ -195,6 +274,29 @@ impl Recorder {
         });
         for error in [done, evidence].into_iter().filter_map(Result::err) {
             warn!(%error, "old files cannot be removed");
+        }
+    }
+}
+
+impl Recorder {
+    /// Says what had to go that should not have.
+    fn note_trimmed(&self, trimmed: Trimmed) {
+        let alarms = self.metrics.alarms();
+        if trimmed.unacked_count > 0 {
+            let text = format!(
+                "{} results that are ok were removed before the broker had them",
+                trimmed.unacked_count
+            );
+            let _ = self.journal.note_event(&utc_now(), "unacked_dropped", &text);
+            alarms.raise(AlarmCode::JournalFull, text);
+        } else if trimmed.excess_bytes > 0 {
+            let text = format!(
+                "{} bytes beyond the limit, all of them results that are not ok and not confirmed",
+                trimmed.excess_bytes
+            );
+            alarms.raise(AlarmCode::JournalFull, text);
+        } else {
+            alarms.clear(AlarmCode::JournalFull);
         }
     }
 }

@@ -1,15 +1,23 @@
 //! Log, counters and clocks of the daemon.
 
-use std::sync::OnceLock;
+mod exposition;
+mod histogram;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use tracing_subscriber::EnvFilter;
 
+use crate::alarms::{AlarmCode, Alarms};
 use crate::message::{ClockBody, Counts, EvaluationBody};
+use exposition::disk_free_bytes;
+use histogram::Histogram;
 
-/// Upper bounds of the histogram of detection times, milliseconds.
-const DETECT_BUCKETS_MS: [u64; 8] = [25, 50, 100, 200, 400, 800, 1_600, 3_200];
+/// Stages that are told apart; the detector has about a dozen.
+const STAGES_MAX: usize = 64;
 
 /// Starts the log on stderr; `RUST_LOG` overrides `level`. JSON lines when stderr is not a terminal
 /// and `json` asks for it. Calling it twice is harmless.
@@ -70,7 +78,7 @@ fn boot() -> &'static Boot {
         let read = |path| std::fs::read_to_string(path).unwrap_or_default();
         let uptime = read("/proc/uptime");
         let uptime_s: f64 = uptime.split(' ').next().and_then(|s| s.parse().ok()).unwrap_or_default();
-        let uptime_ns = std::time::Duration::try_from_secs_f64(uptime_s).unwrap_or_default().as_nanos();
+        let uptime_ns = Duration::try_from_secs_f64(uptime_s).unwrap_or_default().as_nanos();
         Boot {
             id: read("/proc/sys/kernel/random/boot_id").trim().to_owned(),
             uptime_ns: u64::try_from(uptime_ns).unwrap_or_default(),
@@ -84,20 +92,21 @@ fn boot() -> &'static Boot {
 pub struct Metrics {
     start: Instant,
     results: [AtomicU64; 4],
-    detect_buckets: [AtomicU64; DETECT_BUCKETS_MS.len()],
-    detect_count: AtomicU64,
-    detect_sum_us: AtomicU64,
+    stages: Mutex<BTreeMap<String, Histogram>>,
+    overrun_count: AtomicU64,
     detect_last_us: AtomicU64,
     busy_since_ms: AtomicU64,
     queue_len: AtomicU64,
     journal_depth: AtomicU64,
+    journal_age_s: AtomicU64,
     refused_count: AtomicU64,
     published_count: AtomicU64,
+    connection_count: AtomicU64,
     mqtt_connected: AtomicBool,
     ready: AtomicBool,
-    intake_failing: AtomicBool,
-    journal_failing: AtomicBool,
-    publish_refused: AtomicBool,
+    alarms: Alarms,
+    info: OnceLock<Vec<(&'static str, String)>>,
+    disks: OnceLock<Vec<(&'static str, PathBuf)>>,
 }
 
 impl Default for Metrics {
@@ -106,20 +115,21 @@ impl Default for Metrics {
         Self {
             start: Instant::now(),
             results: std::array::from_fn(|_| zero()),
-            detect_buckets: std::array::from_fn(|_| zero()),
-            detect_count: zero(),
-            detect_sum_us: zero(),
+            stages: Mutex::default(),
+            overrun_count: zero(),
             detect_last_us: zero(),
             busy_since_ms: zero(),
             queue_len: zero(),
             journal_depth: zero(),
+            journal_age_s: zero(),
             refused_count: zero(),
             published_count: zero(),
+            connection_count: zero(),
             mqtt_connected: AtomicBool::new(false),
             ready: AtomicBool::new(false),
-            intake_failing: AtomicBool::new(false),
-            journal_failing: AtomicBool::new(false),
-            publish_refused: AtomicBool::new(false),
+            alarms: Alarms::default(),
+            info: OnceLock::new(),
+            disks: OnceLock::new(),
         }
     }
 }
@@ -155,28 +165,41 @@ impl Metrics {
     }
 
     /// Notes that the detector has finished a scan.
-    pub fn end_detect(&self, elapsed: std::time::Duration) {
+    pub fn end_detect(&self, elapsed: Duration) {
         self.busy_since_ms.store(0, Ordering::Relaxed);
         let us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
         self.detect_last_us.store(us, Ordering::Relaxed);
-        self.detect_sum_us.fetch_add(us, Ordering::Relaxed);
-        self.detect_count.fetch_add(1, Ordering::Relaxed);
-        for (bound_ms, bucket) in DETECT_BUCKETS_MS.iter().zip(&self.detect_buckets) {
-            if us <= bound_ms * 1_000 {
-                bucket.fetch_add(1, Ordering::Relaxed);
-            }
+    }
+
+    /// Counts the time of one stage of a scan.
+    pub fn note_stage(&self, stage: &str, duration: Duration) {
+        let mut stages = self.lock_stages();
+        if let Some(histogram) = stages.get_mut(stage) {
+            histogram.note(duration);
+        } else if stages.len() < STAGES_MAX {
+            stages.entry(stage.to_owned()).or_default().note(duration);
         }
     }
 
+    /// Counts a part that waited too long.
+    pub fn count_overrun(&self) {
+        self.overrun_count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A thread that panicked while it held the map has left it whole.
+    fn lock_stages(&self) -> MutexGuard<'_, BTreeMap<String, Histogram>> {
+        self.stages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether one scan has kept the detector for longer than `limit`.
-    pub fn is_stuck(&self, limit: std::time::Duration) -> bool {
+    pub fn is_stuck(&self, limit: Duration) -> bool {
         let since = u128::from(self.busy_since_ms.load(Ordering::Relaxed));
         since > 0 && self.start.elapsed().as_millis().saturating_sub(since) > limit.as_millis()
     }
 
     /// Milliseconds of the last detection.
     pub fn detect_last_ms(&self) -> f64 {
-        std::time::Duration::from_micros(self.detect_last_us.load(Ordering::Relaxed)).as_secs_f64() * 1e3
+        Duration::from_micros(self.detect_last_us.load(Ordering::Relaxed)).as_secs_f64() * 1e3
     }
 
     /// Scans claimed and not yet judged.
@@ -199,6 +222,16 @@ impl Metrics {
         self.journal_depth.store(count, Ordering::Relaxed);
     }
 
+    /// Seconds since the oldest result that the broker has not confirmed.
+    pub fn journal_age_s(&self) -> u64 {
+        self.journal_age_s.load(Ordering::Relaxed)
+    }
+
+    /// Sets [`Metrics::journal_age_s`].
+    pub fn set_journal_age_s(&self, age_s: u64) {
+        self.journal_age_s.store(age_s, Ordering::Relaxed);
+    }
+
     /// Publishes that the broker refused.
     pub fn refused_count(&self) -> u64 {
         self.refused_count.load(Ordering::Relaxed)
@@ -214,9 +247,9 @@ impl Metrics {
         self.published_count.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Notes whether the broker refuses rows.
-    pub fn set_publish_refused(&self, refused: bool) {
-        self.publish_refused.store(refused, Ordering::Relaxed);
+    /// Counts a connection to the broker.
+    pub fn count_connection(&self) {
+        self.connection_count.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Whether the broker is connected.
@@ -239,79 +272,92 @@ impl Metrics {
         self.ready.store(ready, Ordering::Relaxed);
     }
 
+    /// Says once what is running.
+    pub fn set_info<const N: usize>(&self, labels: [(&'static str, String); N]) {
+        let _ = self.info.set(labels.into());
+    }
+
+    /// Says once which folders' disks are to be watched, by their use.
+    pub fn set_disks<const N: usize>(&self, folders: [(&'static str, PathBuf); N]) {
+        let _ = self.disks.set(folders.into());
+    }
+
+    /// Raises an alarm while a watched disk has less than so much space.
+    pub fn check_disks(&self, free_min_bytes: u64) {
+        let low: Vec<String> = self
+            .disks
+            .get()
+            .into_iter()
+            .flatten()
+            .filter_map(|(_, dir)| Some((dir, disk_free_bytes(dir)?)))
+            .filter(|(_, free)| *free < free_min_bytes)
+            .map(|(dir, free)| format!("{} MB are left for {}", free / 1_000_000, dir.display()))
+            .collect();
+        self.alarms.set(AlarmCode::DiskLow, !low.is_empty(), &low.join("; "));
+    }
+
+    /// Why parts are not judged and recorded, in words; empty when they are.
+    pub fn why_not_ready(&self) -> Vec<String> {
+        if !self.is_ready() {
+            return vec!["the detector is not loaded".into()];
+        }
+        let alarms = self.alarms.active().into_iter().filter(|alarm| alarm.code.stops_the_work());
+        alarms.map(|alarm| format!("{}: {}", alarm.code.as_str(), alarm.text)).collect()
+    }
+
+    /// What is wrong at present.
+    pub const fn alarms(&self) -> &Alarms {
+        &self.alarms
+    }
+
     /// Notes whether scans can be listed and claimed.
     pub fn set_intake_failing(&self, failing: bool) {
-        self.intake_failing.store(failing, Ordering::Relaxed);
+        self.alarms.set(AlarmCode::IntakeFailing, failing, "the spool cannot be read or moved");
     }
 
     /// Notes whether results can be committed.
     pub fn set_journal_failing(&self, failing: bool) {
-        self.journal_failing.store(failing, Ordering::Relaxed);
+        self.alarms.set(AlarmCode::JournalFailing, failing, "results cannot be committed to the journal");
     }
 
     /// What is wrong, in words.
     pub fn degraded(&self) -> Vec<String> {
-        let conditions = [
-            (&self.intake_failing, "the spool cannot be read or moved"),
-            (&self.journal_failing, "results cannot be committed to the journal"),
-            (&self.publish_refused, "the broker refuses to take results"),
-        ];
-        let set = conditions.iter().filter(|(flag, _)| flag.load(Ordering::Relaxed));
-        set.map(|(_, words)| (*words).to_owned()).collect()
-    }
-
-    /// The counters in Prometheus' text format.
-    pub fn to_prometheus(&self) -> String {
-        use std::fmt::Write as _;
-        let mut text = String::from("# TYPE zal_results_total counter\n");
-        for (evaluation, count) in EVALUATIONS.iter().zip(&self.results) {
-            let count = count.load(Ordering::Relaxed);
-            let _ = writeln!(text, "zal_results_total{{evaluation=\"{}\"}} {count}", evaluation.as_str());
-        }
-        text.push_str("# TYPE zal_detect_seconds histogram\n");
-        for (bound_ms, bucket) in DETECT_BUCKETS_MS.iter().zip(&self.detect_buckets) {
-            let bound_s = std::time::Duration::from_millis(*bound_ms).as_secs_f64();
-            let count = bucket.load(Ordering::Relaxed);
-            let _ = writeln!(text, "zal_detect_seconds_bucket{{le=\"{bound_s}\"}} {count}");
-        }
-        let count = self.detect_count.load(Ordering::Relaxed);
-        let sum_s =
-            std::time::Duration::from_micros(self.detect_sum_us.load(Ordering::Relaxed)).as_secs_f64();
-        let _ = writeln!(text, "zal_detect_seconds_bucket{{le=\"+Inf\"}} {count}");
-        let _ = writeln!(text, "zal_detect_seconds_sum {sum_s}\nzal_detect_seconds_count {count}");
-        let published = self.published_count.load(Ordering::Relaxed);
-        for (name, kind, value) in [
-            ("zal_published_total", "counter", published),
-            ("zal_publish_refused_total", "counter", self.refused_count()),
-            ("zal_journal_unacked_rows", "gauge", self.journal_depth()),
-            ("zal_queue_scans", "gauge", self.queue_len()),
-            ("zal_mqtt_connected", "gauge", u64::from(self.mqtt_connected())),
-            ("zal_degraded_conditions", "gauge", u64::try_from(self.degraded().len()).unwrap_or_default()),
-        ] {
-            let _ = writeln!(text, "# TYPE {name} {kind}\n{name} {value}");
-        }
-        let _ = writeln!(text, "# TYPE zal_uptime_seconds gauge\nzal_uptime_seconds {:.3}", self.uptime_s());
-        text
+        self.alarms
+            .active()
+            .into_iter()
+            .map(|alarm| format!("{}: {}", alarm.code.as_str(), alarm.text))
+            .collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
-    fn the_histogram_is_cumulative() {
+    fn only_what_stops_the_work_is_not_ready() {
         let metrics = Metrics::default();
-        for ms in [10, 60, 5_000] {
-            metrics.end_detect(Duration::from_millis(ms));
-        }
-        let text = metrics.to_prometheus();
-        assert!(text.contains("zal_detect_seconds_bucket{le=\"0.025\"} 1\n"), "{text}");
-        assert!(text.contains("zal_detect_seconds_bucket{le=\"3.2\"} 2\n"), "{text}");
-        assert!(text.contains("zal_detect_seconds_bucket{le=\"+Inf\"} 3\n"), "{text}");
-        assert!(text.contains("zal_detect_seconds_sum 5.07\n"), "{text}");
+        assert_eq!(metrics.why_not_ready(), ["the detector is not loaded"]);
+        metrics.set_ready(true);
+        metrics.alarms().raise(AlarmCode::BrokerUnreachable, "gone");
+        assert!(metrics.why_not_ready().is_empty(), "results are kept");
+        metrics.set_journal_failing(true);
+        assert_eq!(metrics.why_not_ready().len(), 1);
+        assert_eq!(metrics.degraded().len(), 2);
+        metrics.set_journal_failing(false);
+        assert!(metrics.why_not_ready().is_empty());
+    }
+
+    #[test]
+    fn a_scan_that_never_ends_is_noticed_and_one_that_ends_is_not() {
+        let metrics = Metrics::default();
+        let limit = Duration::from_millis(20);
+        assert!(!metrics.is_stuck(limit), "nothing to do is no hang");
+        metrics.begin_detect();
+        std::thread::sleep(Duration::from_millis(60));
+        assert!(metrics.is_stuck(limit));
+        metrics.end_detect(Duration::from_millis(60));
+        assert!(!metrics.is_stuck(limit));
     }
 
     #[test]

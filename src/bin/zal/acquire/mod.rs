@@ -15,20 +15,37 @@
 //!
 //! Names that begin with a dot or end in `.tmp`, `.part` or `.partial` are never looked at.
 //! Anything else that is not a picture is taken, so that a file nobody can read ends in
-//! `bad/` with its reason instead of being forgotten.
+//! `bad/` with its reason instead of being forgotten. A picture whose scan does not come ends
+//! there too (`pictures`).
+//!
+//! The folders may lie on different disks: what cannot be renamed is copied, synced and then
+//! removed (`transfer`). When a scan cannot be claimed at all, because the disk is full or
+//! read-only, it is judged where it lies and moved when that is possible again.
 
 pub mod intake;
+mod pictures;
+mod suspects;
+mod transfer;
+mod watch;
 
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tracing::warn;
 
 use crate::journal::Disposition;
+pub use suspects::{Stage, Suspects};
 
-/// Makes claim ids unique within one run; the time in them does it between runs.
+/// Numbers the claims in their order, also when the clock is set back; goes on above what lies
+/// in the spool. The time in an id makes it unique when the spool was emptied.
 static CLAIM_COUNT: AtomicU64 = AtomicU64::new(0);
+/// Digits of the number that a claim id begins with.
+const NUMBER_LEN: usize = 9;
+/// Beside a claimed scan: how often the daemon ended while it worked on it.
+const TRIES_FILE: &str = ".tries";
 
 /// The four folders of a spool.
 #[derive(Debug, Clone)]
@@ -57,8 +74,12 @@ pub struct Claim {
     pub id: String,
     /// Name of the part.
     pub part_id: String,
-    /// The scan's file within the folder.
+    /// The scan's file.
     pub scan_path: PathBuf,
+    /// How often the daemon ended while it worked on this scan.
+    pub tries: u32,
+    /// Its name in `incoming/`, when it could not be moved to `work/`.
+    pub in_place: Option<String>,
 }
 
 impl Spool {
@@ -71,12 +92,23 @@ impl Spool {
             let path = dir.join(name);
             fs::create_dir_all(&path).map(|()| path)
         };
-        Ok(Self {
+        let spool = Self {
             incoming: folder("incoming")?,
             work: folder("work")?,
             done: folder("done")?,
             bad: folder("bad")?,
-        })
+        };
+        for folder in [&spool.work, &spool.done, &spool.bad] {
+            let numbers =
+                fs::read_dir(folder)?.filter_map(|entry| number_of(entry.ok()?.file_name().to_str()?));
+            CLAIM_COUNT.fetch_max(numbers.max().map_or(0, |number| number + 1), Ordering::Relaxed);
+        }
+        Ok(spool)
+    }
+
+    /// The folder of claimed scans.
+    pub fn work(&self) -> &Path {
+        &self.work
     }
 
     /// The folder that writers rename into.
@@ -108,20 +140,40 @@ impl Spool {
     /// Takes a waiting scan. None when someone took it first.
     ///
     /// # Errors
-    /// When the scan cannot be moved.
+    /// When the scan cannot be moved; it is then still in `incoming/`.
     pub fn claim(&self, name: &str, at: &str) -> io::Result<Option<Claim>> {
         let id = self.new_claim_id(name, at)?;
         let folder = self.work.join(&id);
         // The trigger is moved first: from then on the part has an owner.
-        if let Err(error) = fs::rename(self.incoming.join(name), folder.join(name)) {
-            fs::remove_dir(&folder)?;
+        if let Err(error) = transfer::take(&self.incoming.join(name), &folder.join(name)) {
+            // What is left is empty, or removed at the next start.
+            let _ = fs::remove_dir_all(&folder);
             return if error.kind() == io::ErrorKind::NotFound { Ok(None) } else { Err(error) };
         }
-        self.take_picture(name, &folder)?;
-        // After a power cut the claim must not come undone, or the part is judged twice.
-        File::open(&folder)?.sync_all()?;
-        File::open(&self.work)?.sync_all()?;
+        self.take_picture(name, &folder);
+        // After a power cut the claim must not come undone, or the part is judged twice. That
+        // is better than not at all.
+        let synced = File::open(&folder).and_then(|folder| folder.sync_all());
+        let synced = synced.and_then(|()| File::open(&self.work)?.sync_all());
+        synced.unwrap_or_else(|error| warn!(%error, claim = id, "the claim may come undone by a power cut"));
         Ok(self.claim_of(&id))
+    }
+
+    /// A waiting scan as it lies, for when it cannot be claimed. The same scan has the same id
+    /// again after a restart.
+    pub fn in_place(&self, waiting: &Waiting) -> Claim {
+        let name = &waiting.name;
+        let written_ns = waiting.modified.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let path = self.incoming.join(name);
+        let part_id = if path.is_dir() { name.as_str() } else { stem_of(name) };
+        let inner = if path.is_dir() { first_scan_in(&path) } else { None };
+        Claim {
+            id: format!("inplace-{written_ns}-{}-{}", waiting.size_bytes, sanitized(stem_of(name))),
+            part_id: part_id.into(),
+            scan_path: inner.map_or_else(|| path.clone(), |inner| path.join(inner)),
+            tries: 0,
+            in_place: Some(name.clone()),
+        }
     }
 
     /// Makes an empty folder with a name that was never used.
@@ -129,7 +181,7 @@ impl Spool {
         let digits: String = at.chars().filter(char::is_ascii_alphanumeric).collect();
         loop {
             let count = CLAIM_COUNT.fetch_add(1, Ordering::Relaxed);
-            let id = format!("{digits}-{count:06}-{}", sanitized(stem_of(name)));
+            let id = format!("{count:0NUMBER_LEN$}-{digits}-{}", sanitized(stem_of(name)));
             match fs::create_dir(self.work.join(&id)) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 made => return made.map(|()| id),
@@ -137,44 +189,56 @@ impl Spool {
         }
     }
 
-    /// Moves the colour image that belongs to a claimed .tiff beside it.
-    fn take_picture(&self, name: &str, folder: &Path) -> io::Result<()> {
+    /// Whether a waiting scan may have a colour image that has not come yet.
+    pub fn awaits_picture(&self, name: &str) -> bool {
+        has_extension(name, &["tif", "tiff"]) && !self.incoming.join(picture_of(name)).exists()
+    }
+
+    /// Moves the colour image that belongs to a claimed .tiff beside it. Without it the scan
+    /// has no colour, which the detector judges.
+    fn take_picture(&self, name: &str, folder: &Path) {
         if !has_extension(name, &["tif", "tiff"]) {
-            return Ok(());
+            return;
         }
-        let picture = format!("{}.png", stem_of(name));
-        match fs::rename(self.incoming.join(&picture), folder.join(&picture)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+        let picture = picture_of(name);
+        match transfer::take(&self.incoming.join(&picture), &folder.join(&picture)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                warn!(%error, picture, "the colour image stays in incoming/");
+            }
+            _ => {}
         }
     }
 
-    /// The claims that a former run left, in the order in which they were made. A colour
-    /// image that was not yet moved beside its scan is moved now.
+    /// The claims that a former run left, in the order in which they were made. What a crash
+    /// interrupted is finished: a colour image not yet moved, a copied scan not yet removed.
+    /// `suspects` are those that the daemon was at when it ended.
     ///
     /// # Errors
     /// When the folder cannot be listed.
-    pub fn left_over(&self) -> io::Result<Vec<Claim>> {
+    pub fn left_over(&self, suspects: &[String]) -> io::Result<Vec<Claim>> {
         let mut ids = Vec::new();
         for entry in fs::read_dir(&self.work)? {
             if let Ok(id) = entry?.file_name().into_string() {
                 ids.push(id);
             }
         }
+        ids.retain(|id| !id.starts_with('.'));
         ids.sort();
         let mut claims = Vec::new();
         for id in ids {
             let folder = self.work.join(&id);
-            match self.claim_of(&id) {
-                Some(claim) => {
-                    if let Some(name) = claim.scan_path.file_name().and_then(|n| n.to_str()) {
-                        self.take_picture(name, &folder)?;
-                    }
-                    claims.push(claim);
-                }
-                // A folder made just before the crash, without a scan yet.
-                None => drop(fs::remove_dir(&folder)),
+            if suspects.contains(&id) {
+                count_try(&folder);
             }
+            let Some(claim) = self.claim_of(&id) else {
+                remove_unfinished(&folder);
+                continue;
+            };
+            if let Some(name) = first_scan_in(&folder) {
+                transfer::finish(&self.incoming.join(&name), &folder.join(&name));
+                self.take_picture(&name, &folder);
+            }
+            claims.push(claim);
         }
         Ok(claims)
     }
@@ -191,22 +255,39 @@ impl Spool {
             path.clone()
         };
         let part_id = if path.is_dir() { name.as_str() } else { stem_of(&name) };
-        Some(Claim { id: id.into(), part_id: part_id.into(), scan_path })
+        let tries = tries_of(&folder);
+        Some(Claim { id: id.into(), part_id: part_id.into(), scan_path, tries, in_place: None })
     }
 
-    /// Moves a claim whose result is committed out of `work/`.
+    /// Moves a claim whose result is committed out of `work/`. Doing it twice is harmless.
     ///
     /// # Errors
-    /// When it cannot be moved; it then stays in `work/` and is moved at the next start.
-    pub fn settle(&self, claim_id: &str, disposition: Disposition, reason: &str) -> io::Result<()> {
+    /// When it cannot be moved; it then stays where it is.
+    pub fn settle(&self, claim: &Claim, disposition: Disposition, reason: &str) -> io::Result<()> {
         let target = match disposition {
             Disposition::Done => &self.done,
             Disposition::Bad => {
-                fs::write(self.bad.join(format!("{claim_id}.reason.txt")), format!("{reason}\n"))?;
+                let path = self.bad.join(format!("{}.reason.txt", claim.id));
+                // On a full disk the scan may still be moved; the journal has the reason.
+                fs::write(&path, format!("{reason}\n"))
+                    .unwrap_or_else(|error| warn!(%error, path = %path.display(), "no reason written"));
                 &self.bad
             }
         };
-        fs::rename(self.work.join(claim_id), target.join(claim_id))
+        let target = target.join(&claim.id);
+        let moved = match &claim.in_place {
+            None => transfer::take(&self.work.join(&claim.id), &target),
+            Some(name) => {
+                fs::create_dir_all(&target)?;
+                self.take_picture(name, &target);
+                transfer::take(&self.incoming.join(name), &target.join(name))
+            }
+        };
+        match moved {
+            // It was moved before.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && target.exists() => Ok(()),
+            moved => moved,
+        }
     }
 
     /// Removes the oldest of `done/` beyond `keep_count`.
@@ -228,6 +309,32 @@ fn first_scan_in(folder: &Path) -> Option<String> {
     names
         .filter(|name| !is_unfinished(name))
         .min_by_key(|name| (is_picture(name), stem_of(name) != "xyz", name.clone()))
+}
+
+/// The number that a claim id begins with.
+fn number_of(id: &str) -> Option<u64> {
+    let (number, _) = id.split_once('-')?;
+    (number.len() == NUMBER_LEN).then(|| number.parse().ok()).flatten()
+}
+
+fn tries_of(folder: &Path) -> u32 {
+    fs::read_to_string(folder.join(TRIES_FILE)).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+}
+
+/// Notes that the daemon ended while it worked on a claim.
+fn count_try(folder: &Path) {
+    let text = format!("{}\n", tries_of(folder) + 1);
+    let written = fs::write(folder.join(TRIES_FILE), text);
+    let synced = written.and_then(|()| File::open(folder.join(TRIES_FILE))?.sync_all());
+    synced.unwrap_or_else(|error| warn!(%error, folder = %folder.display(), "the try is not counted"));
+}
+
+/// Removes a claim without a scan: made just before the crash, or holding half a copy.
+fn remove_unfinished(folder: &Path) {
+    let names = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    if names.into_iter().all(|name| name.to_str().is_some_and(is_unfinished)) {
+        let _ = fs::remove_dir_all(folder);
+    }
 }
 
 /// Gives the colour of a folder the name by which the reader finds it beside its `xyz.tiff`.
@@ -252,6 +359,10 @@ fn is_picture(name: &str) -> bool {
 fn has_extension(name: &str, extensions: &[&str]) -> bool {
     let extension = Path::new(name).extension().and_then(|e| e.to_str()).unwrap_or_default();
     extensions.iter().any(|e| extension.eq_ignore_ascii_case(e))
+}
+
+fn picture_of(name: &str) -> String {
+    format!("{}.png", stem_of(name))
 }
 
 fn stem_of(name: &str) -> &str {

@@ -1,6 +1,8 @@
 //! One file per subcommand.
 
 pub mod inspect;
+pub mod replay;
+pub mod report;
 pub mod run;
 pub mod demo;
 pub mod detector_args;

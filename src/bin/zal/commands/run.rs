@@ -1,11 +1,13 @@
 //! `zal run`: the daemon beside the line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use anyhow::{Context as _, anyhow};
 use tracing::info;
 
-use crate::config::{self, ConfigError};
-use crate::daemon::Signals;
+use crate::alarms::{AlarmCode, Alarms};
+use crate::config::{self, Config, ConfigError};
+use crate::daemon::{Daemon, Loaded, Signals};
 use crate::exit::{CommandResult, Exit, Failure};
 use crate::{bundled, daemon, telemetry};
 
@@ -34,19 +36,115 @@ pub fn run(args: &Args) -> CommandResult {
         return Ok(Exit::Ok);
     }
     telemetry::start_log("info", args.log_json);
-    let bundle = bundled::open(Some(&config.detector.bundle))?;
-    let daemon = daemon::start(&config, &bundle, Signals::Stop)?;
-    // Outside of systemd there is nobody to tell.
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    info!(incoming = %config.spool.dir.join("incoming").display(), "ready");
-    daemon.run_to_end().map_err(|error| Failure::new(Exit::Bug, error))?;
-    Ok(Exit::Ok)
+    let mut loaded = load(config.clone())?;
+    let mut in_use = config;
+    let mut former = None;
+    loop {
+        let daemon = start(loaded, former.take())?;
+        tell(sd_notify::NotifyState::Ready);
+        info!(incoming = %in_use.spool.dir.join("incoming").display(), "ready");
+        let next = daemon
+            .run_to_end(|alarms| reload(&args.config, alarms))
+            .map_err(|error| Failure::new(Exit::Bug, error))?;
+        let Some(next) = next else { return Ok(Exit::Ok) };
+        former = Some(std::mem::replace(&mut in_use, next.0));
+        loaded = next.1;
+    }
 }
 
-fn config_failure(error: ConfigError) -> Failure {
+/// Starts a daemon; when a reloaded configuration turns out to be of no use only now, the
+/// former one is taken again.
+fn start(loaded: Loaded, former: Option<Config>) -> Result<Daemon, Failure> {
+    match (loaded.start(Signals::Stop), former) {
+        (Err(failure), Some(former)) => {
+            let daemon = load(former)?.start(Signals::Stop)?;
+            let text = format!("{:#}; the old configuration is in use again", failure.error);
+            daemon.metrics().alarms().raise(AlarmCode::ConfigRefused, text);
+            Ok(daemon)
+        }
+        (started, _) => started,
+    }
+}
+
+/// The configuration as it is now with its detector, or an alarm and the old one stays.
+fn reload(path: &Path, alarms: &Alarms) -> Option<(Config, Loaded)> {
+    tell(sd_notify::NotifyState::Reloading);
+    let loaded = check_journal(alarms).and_then(|()| {
+        let config = config::load(path).map_err(config_failure)?;
+        check_folders(&config)?;
+        load(config.clone()).map(|loaded| (config, loaded))
+    });
+    match loaded {
+        Ok(next) => {
+            alarms.clear(AlarmCode::ConfigRefused);
+            info!("the configuration is reloaded; the daemon starts again with it");
+            Some(next)
+        }
+        Err(failure) => {
+            let text = format!("{:#}; the old configuration stays in use", failure.error);
+            alarms.raise(AlarmCode::ConfigRefused, text);
+            tell(sd_notify::NotifyState::Ready);
+            None
+        }
+    }
+}
+
+/// Whether all results are on disk: a daemon that starts needs the journal's disk, one that
+/// runs does not.
+fn check_journal(alarms: &Alarms) -> Result<(), Failure> {
+    if alarms.is_active(AlarmCode::JournalFailing) {
+        let error = anyhow!("the journal's disk takes no results at present; reload again when it does");
+        return Err(Failure::new(Exit::Io, error));
+    }
+    Ok(())
+}
+
+/// Whether spool and journal can be used, before the old ones are let go.
+fn check_folders(config: &Config) -> Result<(), Failure> {
+    let journal = config.journal.path.parent().unwrap_or(Path::new("."));
+    for dir in [config.spool.dir.as_path(), journal] {
+        std::fs::create_dir_all(dir)
+            .with_context(|| format!("cannot use the folder {}", dir.display()))
+            .map_err(|error| Failure::new(Exit::Io, error))?;
+    }
+    Ok(())
+}
+
+fn load(config: Config) -> Result<Loaded, Failure> {
+    let bundle = bundled::open(Some(&config.detector.bundle))?;
+    daemon::load(config, &bundle)
+}
+
+/// Outside of systemd there is nobody to tell.
+fn tell(state: sd_notify::NotifyState<'_>) {
+    let _ = sd_notify::notify(&[state]);
+}
+
+/// How a configuration that cannot be used ends a command.
+pub fn config_failure(error: ConfigError) -> Failure {
     let exit = match error {
         ConfigError::Read { .. } => Exit::NoInput,
         ConfigError::Wrong { .. } => Exit::Config,
     };
     Failure::new(exit, error).hint("systemd/zal.toml shows every key; --check only checks")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reload_is_refused_while_results_wait_for_the_disk() {
+        let alarms = Alarms::default();
+        let refusal = |alarms: &Alarms| {
+            assert!(reload(Path::new("/nowhere/zal.toml"), alarms).is_none());
+            let found = alarms.active().into_iter().find(|alarm| alarm.code == AlarmCode::ConfigRefused);
+            found.expect("a refused reload raises an alarm").text
+        };
+        alarms.raise(AlarmCode::JournalFailing, "the disk is full");
+        assert!(refusal(&alarms).starts_with("the journal's disk takes no results"));
+        alarms.clear(AlarmCode::JournalFailing);
+        let text = refusal(&alarms);
+        assert!(text.contains("/nowhere/zal.toml") && text.ends_with("stays in use"), "{text}");
+    }
 }

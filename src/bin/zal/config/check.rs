@@ -15,6 +15,10 @@ pub(super) fn check(config: &Config, report: &mut dyn FnMut(&str, String)) {
     if config.engine.providers.is_empty() {
         report("engine.providers", "`providers` is empty, expected at least \"cpu\"".into());
     }
+    if config.health.stuck_ms < 100 {
+        let message = format!("`stuck_ms` is {}, expected 100 or more", config.health.stuck_ms);
+        report("health.stuck_ms", message);
+    }
     if config.evidence.dir.is_none() && config.evidence.maps {
         report("evidence.maps", "`maps` needs `dir` in [evidence]".into());
     }
@@ -52,6 +56,14 @@ fn spool(config: &Config, report: &mut dyn FnMut(&str, String)) {
             format!("`poll_interval_ms` is {}, expected 10 to 600000", config.spool.poll_interval_ms);
         report("spool.poll_interval_ms", message);
     }
+    if !(1..=100).contains(&config.spool.tries_max) {
+        let message = format!("`tries_max` is {}, expected 1 to 100", config.spool.tries_max);
+        report("spool.tries_max", message);
+    }
+    if !(1..=1_000_000).contains(&config.journal.size_max_mb) {
+        let message = format!("`size_max_mb` is {}, expected 1 to 1000000", config.journal.size_max_mb);
+        report("journal.size_max_mb", message);
+    }
     if config.spool.recipe.is_empty() || config.spool.recipe.len() > 64 {
         report("spool.recipe", "`recipe` is empty or longer than 64 bytes".into());
     }
@@ -88,6 +100,11 @@ fn mqtt(config: &Config, report: &mut dyn FnMut(&str, String)) {
     }
     if mqtt.password_file.is_some() && mqtt.username.is_none() {
         report("mqtt.password_file", "`password_file` needs `username`".into());
+    }
+    let prefix = mqtt.home_assistant_prefix.as_deref().unwrap_or("fits");
+    if prefix.is_empty() || prefix.contains(['+', '#', '$', '\0']) || prefix.ends_with('/') {
+        let message = format!("`home_assistant_prefix` is {prefix:?}, expected such as \"homeassistant\"");
+        report("mqtt.home_assistant_prefix", message);
     }
     if mqtt.keep_alive_s < 5 {
         report("mqtt.keep_alive_s", format!("`keep_alive_s` is {}, expected 5 or more", mqtt.keep_alive_s));

@@ -50,6 +50,9 @@ pub struct Config {
     /// Health and metrics.
     #[serde(default)]
     pub http: Http,
+    /// When something counts as wrong.
+    #[serde(default)]
+    pub health: Health,
     /// What the sensor's files mean.
     #[serde(default)]
     #[schemars(with = "serde_json::Value")]
@@ -106,6 +109,13 @@ pub struct Spool {
     /// Scans kept in `done/`; the oldest are removed.
     #[serde(default = "default_keep_count")]
     pub keep_done_count: usize,
+    /// A `.tiff` without its `.png` waits this long for it; 0 when there is none or it comes first.
+    #[serde(default)]
+    pub picture_wait_ms: u64,
+    /// A scan during which the daemon ended this often is answered `not_decidable` with the
+    /// reason `crash_loop` and not tried again.
+    #[serde(default = "default_tries_max")]
+    pub tries_max: u32,
 }
 
 /// What judges the scans.
@@ -118,6 +128,13 @@ pub struct Detector {
     #[serde(default)]
     #[schemars(with = "String")]
     pub mode: Mode,
+    /// Whether the bundle's golden scans are judged before the first part.
+    #[serde(default = "default_selftest")]
+    pub selftest: bool,
+}
+
+const fn default_selftest() -> bool {
+    true
 }
 
 /// What runs the networks.
@@ -132,6 +149,9 @@ pub struct Engine {
     /// `tensorrt`, `cuda`, `cpu`: tried in this order.
     #[schemars(with = "Vec<String>")]
     pub providers: Vec<Provider>,
+    /// The provider that must run, or an alarm is raised; without it any of the list will do.
+    #[schemars(with = "Option<String>")]
+    pub expected_provider: Option<Provider>,
     /// Threads within one network.
     pub threads: usize,
     /// Folder of TensorRT engines.
@@ -145,6 +165,7 @@ impl Default for Engine {
             choice: options.choice,
             runtime_library: options.runtime_library,
             providers: options.providers,
+            expected_provider: None,
             threads: options.threads,
             cache_dir: options.cache_dir,
         }
@@ -176,13 +197,16 @@ pub struct Deadline {
     /// A scan that waited longer than this is answered `not_decidable` with the reason
     /// `overrun`; 0 waits for ever.
     pub wait_ms: u64,
+    /// A part that has no verdict this long after its scan was seen is answered
+    /// `not_decidable` with the reason `deadline`; 0 for no limit.
+    pub part_deadline_ms: u64,
     /// After a stop signal, results are still published for at most this long.
     pub stop_ms: u64,
 }
 
 impl Default for Deadline {
     fn default() -> Self {
-        Self { wait_ms: 0, stop_ms: 3_000 }
+        Self { wait_ms: 0, part_deadline_ms: 0, stop_ms: 3_000 }
     }
 }
 
@@ -192,6 +216,12 @@ impl Default for Deadline {
 pub struct Journal {
     /// The SQLite file.
     pub path: PathBuf,
+    /// Megabytes that its results may take; beyond them the least needed are removed.
+    #[serde(default = "default_journal_size_max_mb")]
+    pub size_max_mb: u64,
+    /// Folder in memory for results while the file's disk takes nothing.
+    #[serde(default = "default_spill_dir")]
+    pub spill_dir: PathBuf,
 }
 
 /// Pictures of results on disk.
@@ -233,6 +263,12 @@ pub struct Mqtt {
     /// Keep-alive; the broker publishes the last will after one and a half of it.
     #[serde(default = "default_keep_alive_s")]
     pub keep_alive_s: u16,
+    /// Days before the end of a certificate at which an alarm is raised.
+    #[serde(default = "default_certificate_warn_days")]
+    pub certificate_warn_days: u16,
+    /// Home Assistant's discovery prefix, usually `homeassistant`; nothing is sent there
+    /// without it.
+    pub home_assistant_prefix: Option<String>,
 }
 
 /// Health and metrics over HTTP.
@@ -252,6 +288,23 @@ impl Default for Http {
     }
 }
 
+/// When something counts as wrong.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Health {
+    /// A detector that works on one scan for longer than this hangs: systemd is no longer told
+    /// that the daemon lives, and restarts it.
+    pub stuck_ms: u64,
+    /// Free space of a disk below which an alarm is raised.
+    pub disk_low_mb: u64,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self { stuck_ms: 60_000, disk_low_mb: 500 }
+    }
+}
+
 fn default_recipe() -> String {
     "default".into()
 }
@@ -264,12 +317,28 @@ const fn default_queue_len_max() -> usize {
     2
 }
 
+const fn default_tries_max() -> u32 {
+    3
+}
+
+const fn default_journal_size_max_mb() -> u64 {
+    256
+}
+
+fn default_spill_dir() -> PathBuf {
+    "/dev/shm".into()
+}
+
 const fn default_keep_count() -> usize {
     1_000
 }
 
 const fn default_keep_alive_s() -> u16 {
     10
+}
+
+const fn default_certificate_warn_days() -> u16 {
+    30
 }
 
 /// One thing that is wrong with a configuration.
@@ -335,7 +404,12 @@ pub fn parse_text(text: &str, path: &Path) -> Result<Config, ConfigError> {
 impl Config {
     /// Makes relative paths relative to `base`.
     fn resolve_paths(&mut self, base: &Path) {
-        let always = [&mut self.spool.dir, &mut self.detector.bundle, &mut self.journal.path];
+        let always = [
+            &mut self.spool.dir,
+            &mut self.detector.bundle,
+            &mut self.journal.path,
+            &mut self.journal.spill_dir,
+        ];
         let when_given = [
             &mut self.engine.runtime_library,
             &mut self.engine.cache_dir,

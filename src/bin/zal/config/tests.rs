@@ -95,3 +95,32 @@ fn relative_paths_are_relative_to_the_file() {
     std::fs::write(&path, GOOD.replace("dir = \"/var/spool/zal\"", "dir = \"in\"")).unwrap();
     assert_eq!(load(&path).unwrap().spool.dir, folder.path().join("in"));
 }
+
+/// The configuration belongs to the binary, so it is mutated here and not in `tests/mutations.rs`.
+#[test]
+fn no_mutation_of_the_example_panics_and_every_problem_has_words() {
+    use rand_chacha::ChaCha8Rng;
+    use rand_chacha::rand_core::{Rng, SeedableRng};
+    const WORDS: [&str; 10] =
+        ["[", "]", "=", "\"", "\n", "-1", "18446744073709551616", "nan", "ü", "[a.b.c]\n"];
+    let count = if std::env::var_os("ZAL_LONG").is_some() { 200_000 } else { 300 };
+    let mut random = ChaCha8Rng::seed_from_u64(5);
+    let mut below = |end: usize| random.next_u32() as usize % end.max(1);
+    for execution in 0..count {
+        let mut text: Vec<char> = GOOD.chars().collect();
+        for _ in 0..=below(6) {
+            let at = below(text.len());
+            let end = (at + below(12)).min(text.len());
+            let word = WORDS[below(WORDS.len())];
+            drop(text.splice(at..end, word.chars()));
+        }
+        let text: String = text.into_iter().collect();
+        match parse_text(&text, Path::new("zal.toml")) {
+            Ok(_) => {}
+            Err(ConfigError::Wrong { problems }) => {
+                assert!(problems.iter().all(|p| p.starts_with("zal.toml")), "{execution}: {problems:?}");
+            }
+            Err(other) => panic!("{execution}: {other}"),
+        }
+    }
+}

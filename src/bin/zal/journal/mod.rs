@@ -1,30 +1,43 @@
 //! The journal: every result, what the broker has confirmed of it, and the calibration
-//! scores, in one SQLite file.
+//! scores, in one SQLite file (`tables` draws it).
 //!
 //! A result is committed (WAL, `synchronous = FULL`) before its scan leaves `work/`, so a
 //! power cut loses nothing that was answered for. Confirmations are written without that
 //! guarantee: losing one means publishing a result twice, which consumers expect.
 //!
-//! ```text
-//! meta         key, value                            schema version, device, next_seq
-//! results      seq (gap-free), claim_id (unique), part_id, evaluation, score, created_utc, session,
-//!              body (JSON), disposition, alert, result_acked, alert_acked
-//! calibration  key, position, score                  first scores per bundle, mode, engine, recipe
-//! events       id, created_utc, code, text           what an operator should be able to look up
-//! ```
+//! | what can go wrong | what then | where |
+//! |---|---|---|
+//! | the file is damaged | set aside, what is left is saved | `damage` |
+//! | its end, or all of it, is lost | seq goes on above any that may have been used | `mark` |
+//! | the disk takes nothing | results go through memory | `spill` |
+//! | the file grows too large | the least needed rows go, counted | `cap` |
 
+mod age;
+mod cap;
+mod damage;
+mod mark;
+mod replay;
+mod report;
+mod row;
+mod spill;
+mod tables;
 mod unacked;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use thiserror::Error;
+use tracing::warn;
 
+use crate::telemetry::utc_now;
+use mark::SeqMark;
+use row::Row;
+use spill::Spill;
+
+pub use cap::Trimmed;
+pub use report::Report;
 pub use unacked::{Lane, Outgoing};
-
-/// Version of the tables; a file with another one is refused.
-const SCHEMA_VERSION: i64 = 1;
 
 /// Why the journal cannot be used.
 #[derive(Debug, Error)]
@@ -38,7 +51,7 @@ pub enum JournalError {
         source: rusqlite::Error,
     },
     /// The file is not a journal that this version reads.
-    #[error("journal {path} has schema version {found}, expected {SCHEMA_VERSION}")]
+    #[error("journal {path} has schema version {found}, expected {}", tables::SCHEMA_VERSION)]
     Version {
         /// The file.
         path: PathBuf,
@@ -54,6 +67,30 @@ pub enum JournalError {
         found: String,
         /// Device of the configuration.
         expected: String,
+    },
+    /// The file of reserved seqs cannot be used.
+    #[error("the journal's file of reserved seqs {path}: {source}")]
+    Mark {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A damaged file cannot be renamed.
+    #[error("the damaged journal {path} cannot be set aside: {source}")]
+    Aside {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Results cannot be kept in memory.
+    #[error("the journal's memory {path}: {source}")]
+    Spill {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
     },
 }
 
@@ -97,82 +134,103 @@ pub struct Entry<'a> {
     pub calibration: Option<(&'a str, f32)>,
 }
 
+/// What became of a commit.
+#[derive(Debug)]
+pub struct Committed {
+    /// The seqs of the entries.
+    pub seqs: Vec<u64>,
+    /// Why they are only in memory as yet: the scans must stay in `work/`. None when they,
+    /// and all before them, are on disk.
+    pub only_in_memory: Option<JournalError>,
+}
+
 /// One connection to the journal. The writer of results and the publisher each open their
 /// own; SQLite keeps them apart.
 pub struct Journal {
     connection: Connection,
     path: PathBuf,
+    spill: Spill,
+    /// What only the writer of results has.
+    writer: Option<Writer>,
+}
+
+/// The state of the one connection that commits results.
+struct Writer {
+    device: String,
+    mark: SeqMark,
+    next_seq: u64,
+    damage: Option<String>,
+    /// Bytes of the results on disk, as `cap` counts them.
+    row_bytes: u64,
+    /// Scores of results that are only in memory: key and score.
+    scores: Vec<(String, f32)>,
 }
 
 impl Journal {
-    /// Opens the journal for committing results, and makes it when there is none.
+    /// Opens the journal for committing results, and makes it when there is none. A damaged
+    /// one is set aside: see [`Journal::damage`].
     ///
     /// # Errors
     /// When the file cannot be used, or belongs to another version or device.
-    pub fn open(path: &Path, device: &str) -> Result<Self, JournalError> {
-        let journal = Self::connect(path, "FULL")?;
-        journal.create_tables().map_err(|source| journal.error(source))?;
-        let version = journal.meta("schema_version")?.and_then(|v| v.parse().ok()).unwrap_or(-1);
-        if version != SCHEMA_VERSION {
-            return Err(JournalError::Version { path: path.into(), found: version });
+    pub fn open(path: &Path, device: &str, spill_dir: &Path) -> Result<Self, JournalError> {
+        let (connection, damage) = damage::open_sound(path, device, &utc_now())?;
+        let mark = SeqMark::open(path)
+            .map_err(|source| JournalError::Mark { path: SeqMark::path_of(path), source })?;
+        let spill = Spill::of(path, spill_dir);
+        let mut journal = Self { connection, path: path.into(), spill, writer: None };
+        let writer = journal.writer_of(device, mark, damage)?;
+        if let Some(text) = &writer.damage {
+            journal.note_event(&utc_now(), "journal_damaged", text)?;
         }
-        journal.keep_meta("device", device)?;
-        match journal.meta("device")? {
-            Some(found) if found != device => {
-                Err(JournalError::Device { path: path.into(), found, expected: device.into() })
-            }
-            _ => Ok(journal),
+        journal.writer = Some(writer);
+        // What a former run had only in memory; when it fails, the next commit tries again.
+        if let Some(error) = journal.commit(&mut [])?.only_in_memory {
+            warn!(%error, "results of the last run are still only in memory");
         }
+        Ok(journal)
     }
 
     /// Opens an existing journal for the publisher: its confirmations do not wait for the disk.
     ///
     /// # Errors
     /// When the file cannot be used.
-    pub fn open_for_acks(path: &Path) -> Result<Self, JournalError> {
-        Self::connect(path, "NORMAL")
+    pub fn open_for_acks(path: &Path, spill_dir: &Path) -> Result<Self, JournalError> {
+        let connection = connect(path, "NORMAL")?;
+        Ok(Self { connection, path: path.into(), spill: Spill::of(path, spill_dir), writer: None })
     }
 
-    fn connect(path: &Path, synchronous: &str) -> Result<Self, JournalError> {
-        let wrap = |source| JournalError::Sqlite { path: path.into(), source };
-        if let Some(folder) = path.parent() {
-            // A folder that cannot be made shows as SQLite's "unable to open database file".
-            let _ = std::fs::create_dir_all(folder);
+    /// Finds where seq goes on, and whether the journal has lost its end.
+    fn writer_of(&self, device: &str, mark: SeqMark, damage: Option<String>) -> Result<Writer, JournalError> {
+        let in_file: u64 = self.meta("next_seq")?.and_then(|v| v.parse().ok()).unwrap_or(1);
+        let in_memory = self.spill.rows()?.last().map_or(0, |row| row.seq + 1);
+        let known = in_file.max(in_memory);
+        let lost = mark.committed() >= known;
+        let next_seq = if lost || damage.is_some() { known.max(mark.reserved()) } else { known };
+        if next_seq > known {
+            let text = next_seq.to_string();
+            let jump = tables::set_meta(&self.connection, "next_seq", &text)
+                .and_then(|()| tables::set_meta(&self.connection, "jump", &text));
+            jump.map_err(|source| self.error(source))?;
         }
-        let connection = Connection::open(path).map_err(wrap)?;
-        connection.busy_timeout(Duration::from_secs(5)).map_err(wrap)?;
-        connection.pragma_update(None, "journal_mode", "WAL").map_err(wrap)?;
-        connection.pragma_update(None, "synchronous", synchronous).map_err(wrap)?;
-        Ok(Self { connection, path: path.into() })
+        let words = lost.then(|| {
+            format!(
+                "the journal ends with seq {}, but results up to seq {} were committed: its end was lost; seq goes on with {next_seq}",
+                known - 1,
+                mark.committed()
+            )
+        });
+        let damage = match (damage, words) {
+            (Some(first), Some(second)) => Some(format!("{first}; {second}")),
+            (Some(first), None) => Some(format!("{first}; seq goes on with {next_seq}")),
+            (None, words) => words,
+        };
+        let row_bytes = cap::row_bytes(&self.connection, 0).map_err(|source| self.error(source))?;
+        Ok(Writer { device: device.into(), mark, next_seq, damage, row_bytes, scores: Vec::new() })
     }
 
-    fn create_tables(&self) -> rusqlite::Result<()> {
-        self.connection.execute_batch(
-            "BEGIN IMMEDIATE;
-             CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-             CREATE TABLE IF NOT EXISTS results (
-                 seq INTEGER PRIMARY KEY,
-                 claim_id TEXT NOT NULL UNIQUE,
-                 part_id TEXT NOT NULL,
-                 evaluation TEXT NOT NULL,
-                 score REAL,
-                 created_utc TEXT NOT NULL,
-                 session TEXT NOT NULL,
-                 body TEXT NOT NULL,
-                 disposition TEXT NOT NULL,
-                 alert INTEGER NOT NULL,
-                 result_acked INTEGER NOT NULL DEFAULT 0,
-                 alert_acked INTEGER NOT NULL DEFAULT 0);
-             CREATE INDEX IF NOT EXISTS results_unacked ON results (seq) WHERE result_acked = 0;
-             CREATE INDEX IF NOT EXISTS alerts_unacked ON results (seq) WHERE alert = 1 AND alert_acked = 0;
-             CREATE TABLE IF NOT EXISTS calibration (
-                 key TEXT NOT NULL, position INTEGER NOT NULL, score REAL NOT NULL,
-                 PRIMARY KEY (key, position)) WITHOUT ROWID;
-             CREATE TABLE IF NOT EXISTS events (
-                 id INTEGER PRIMARY KEY, created_utc TEXT NOT NULL, code TEXT NOT NULL, text TEXT NOT NULL);
-             INSERT OR IGNORE INTO meta VALUES ('schema_version', '1'), ('next_seq', '1');
-             COMMIT;",
-        )
+    /// What was wrong with the journal when it was opened, in words.
+    pub fn damage(&self) -> Option<&str> {
+        self.writer.as_ref().and_then(|writer| writer.damage.as_deref())
     }
 
     fn error(&self, source: rusqlite::Error) -> JournalError {
@@ -180,17 +238,7 @@ impl Journal {
     }
 
     fn meta(&self, key: &str) -> Result<Option<String>, JournalError> {
-        self.connection
-            .query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0))
-            .optional()
-            .map_err(|source| self.error(source))
-    }
-
-    fn keep_meta(&self, key: &str, value: &str) -> Result<(), JournalError> {
-        self.connection
-            .execute("INSERT OR IGNORE INTO meta VALUES (?1, ?2)", [key, value])
-            .map(|_| ())
-            .map_err(|source| self.error(source))
+        tables::meta(&self.connection, key).map_err(|source| self.error(source))
     }
 
     /// Seq of the next result.
@@ -198,31 +246,89 @@ impl Journal {
     /// # Errors
     /// When SQLite fails.
     pub fn next_seq(&self) -> Result<u64, JournalError> {
-        Ok(self.meta("next_seq")?.and_then(|v| v.parse().ok()).unwrap_or(1))
+        match &self.writer {
+            Some(writer) => Ok(writer.next_seq),
+            None => Ok(self.meta("next_seq")?.and_then(|v| v.parse().ok()).unwrap_or(1)),
+        }
     }
 
-    /// Commits results in order, all or none, and gives their seqs. A claim that already has
-    /// a result keeps it.
+    /// Commits results in order, all or none, and gives their seqs; with them go results that
+    /// were only in memory so far. A claim that already has a result keeps it. When the disk
+    /// takes nothing, the results are kept in memory.
     ///
     /// # Errors
-    /// When SQLite fails; then nothing is committed and the same entries can be tried again.
-    pub fn commit(&mut self, entries: &mut [Entry<'_>]) -> Result<Vec<u64>, JournalError> {
+    /// When even that fails; then nothing is committed and the same entries can be tried again.
+    pub fn commit(&mut self, entries: &mut [Entry<'_>]) -> Result<Committed, JournalError> {
+        let on_disk = match self.commit_to_disk(entries) {
+            Ok(seqs) => return Ok(Committed { seqs, only_in_memory: None }),
+            Err(error) => error,
+        };
+        match self.commit_to_memory(entries) {
+            Ok(seqs) => Ok(Committed { seqs, only_in_memory: Some(on_disk) }),
+            Err(error) => {
+                warn!(%error, "results cannot be kept in memory either");
+                Err(on_disk)
+            }
+        }
+    }
+
+    fn commit_to_disk(&mut self, entries: &mut [Entry<'_>]) -> Result<Vec<u64>, JournalError> {
         let path = self.path.clone();
         let wrap = |source| JournalError::Sqlite { path: path.clone(), source };
-        let transaction = self
-            .connection
-            .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
-            .map_err(wrap)?;
-        let seqs = entries
-            .iter_mut()
-            .map(|entry| insert(&transaction, entry))
-            .collect::<rusqlite::Result<Vec<u64>>>()
-            .map_err(wrap)?;
+        let waiting = self.spill.rows()?;
+        if waiting.is_empty() && entries.is_empty() {
+            return Ok(Vec::new());
+        }
+        let writer = self.writer.as_mut().expect("only the writer of results commits");
+        let end = writer.next_seq.saturating_add(u64::try_from(entries.len()).unwrap_or_default());
+        writer
+            .mark
+            .reserve(end)
+            .map_err(|source| JournalError::Mark { path: SeqMark::path_of(&path), source })?;
+        let transaction = begin(&self.connection).map_err(wrap)?;
+        let mut write = || {
+            for row in &waiting {
+                row.insert(&transaction)?;
+            }
+            let scores = writer.scores.iter().map(|(key, score)| (key.as_str(), *score));
+            insert_scores(&transaction, scores)?;
+            let seqs = insert_all(&transaction, None, writer.next_seq, entries)?;
+            insert_scores(&transaction, entries.iter().filter_map(|entry| entry.calibration))?;
+            let next = seqs.iter().map(|seq| seq + 1).fold(writer.next_seq, u64::max);
+            tables::set_meta(&transaction, "next_seq", &next.to_string())?;
+            let first = waiting.first().map_or(writer.next_seq, |row| row.seq);
+            Ok((seqs, next, cap::row_bytes(&transaction, first)?))
+        };
+        let (seqs, next, bytes) = write().map_err(wrap)?;
         transaction.commit().map_err(wrap)?;
+        writer.scores.clear();
+        writer.row_bytes += bytes;
+        writer.next_seq = next;
+        note_committed(writer);
+        if let Err(error) = self.spill.forget(&waiting) {
+            warn!(%error, "results stay in memory too");
+        }
         Ok(seqs)
     }
 
-    /// Where the scan of a claim belongs, when the claim already has its result.
+    fn commit_to_memory(&mut self, entries: &mut [Entry<'_>]) -> Result<Vec<u64>, JournalError> {
+        let writer = self.writer.as_mut().expect("only the writer of results commits");
+        let memory = self.spill.make(&writer.device)?;
+        let wrap = |source| JournalError::Sqlite { path: self.path.clone(), source };
+        let transaction = begin(memory).map_err(wrap)?;
+        let seqs =
+            insert_all(&transaction, Some(&self.connection), writer.next_seq, entries).map_err(wrap)?;
+        transaction.commit().map_err(wrap)?;
+        let scores = entries.iter().filter_map(|entry| entry.calibration);
+        writer.scores.extend(scores.map(|(key, score)| (key.to_owned(), score)));
+        writer.next_seq = seqs.iter().map(|seq| seq + 1).fold(writer.next_seq, u64::max);
+        // In place, so this often works when nothing else does. After a power cut, which
+        // memory does not outlive, these seqs are not used again.
+        note_committed(writer);
+        Ok(seqs)
+    }
+
+    /// Where the scan of a claim belongs, when the claim already has its result on disk.
     ///
     /// # Errors
     /// When SQLite fails.
@@ -264,47 +370,83 @@ impl Journal {
     }
 }
 
-/// Inserts one result, or finds the one that its claim already has.
-fn insert(transaction: &Transaction<'_>, entry: &mut Entry<'_>) -> rusqlite::Result<u64> {
-    let known: Option<i64> = transaction
-        .prepare_cached("SELECT seq FROM results WHERE claim_id = ?1")?
-        .query_row([entry.claim_id], |row| row.get(0))
-        .optional()?;
-    if let Some(seq) = known {
-        return Ok(from_sql(seq));
+impl Drop for Journal {
+    fn drop(&mut self) {
+        if self.writer.is_some() {
+            self.spill.remove_if_empty();
+        }
     }
-    let seq: i64 = transaction
-        .prepare_cached("SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'next_seq'")?
-        .query_row([], |row| row.get(0))?;
-    let body = (entry.body)(from_sql(seq));
-    transaction
-        .prepare_cached(
-            "INSERT INTO results (seq, claim_id, part_id, evaluation, score, created_utc, session, body,
-                 disposition, alert) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-        )?
-        .execute(params![
-            seq,
-            entry.claim_id,
-            entry.part_id,
-            entry.evaluation,
-            entry.score,
-            entry.created_utc,
-            entry.session,
-            body,
-            entry.disposition.as_str(),
-            entry.evaluation != "ok",
-        ])?;
-    transaction
-        .prepare_cached("UPDATE meta SET value = CAST(?1 AS TEXT) WHERE key = 'next_seq'")?
-        .execute([seq + 1])?;
-    if let Some((key, score)) = entry.calibration {
+}
+
+fn connect(path: &Path, synchronous: &str) -> Result<Connection, JournalError> {
+    let wrap = |source| JournalError::Sqlite { path: path.into(), source };
+    if let Some(folder) = path.parent() {
+        // A folder that cannot be made shows as SQLite's "unable to open database file".
+        let _ = std::fs::create_dir_all(folder);
+    }
+    let connection = Connection::open(path).map_err(wrap)?;
+    connection.busy_timeout(Duration::from_secs(5)).map_err(wrap)?;
+    connection.pragma_update(None, "journal_mode", "WAL").map_err(wrap)?;
+    connection.pragma_update(None, "synchronous", synchronous).map_err(wrap)?;
+    Ok(connection)
+}
+
+fn begin(connection: &Connection) -> rusqlite::Result<Transaction<'_>> {
+    Transaction::new_unchecked(connection, TransactionBehavior::Immediate)
+}
+
+/// A mark that lags behind can only miss a loss; the reserved block still guards seq.
+fn note_committed(writer: &mut Writer) {
+    if let Err(error) = writer.mark.note_committed(writer.next_seq.saturating_sub(1)) {
+        warn!(%error, "the last committed seq cannot be noted");
+    }
+}
+
+/// Inserts results with the seqs from `next` on, or finds those that their claims already
+/// have, here or in the other file.
+fn insert_all(
+    transaction: &Transaction<'_>,
+    other: Option<&Connection>,
+    mut next: u64,
+    entries: &mut [Entry<'_>],
+) -> rusqlite::Result<Vec<u64>> {
+    let mut seqs = Vec::new();
+    for entry in entries {
+        let known = match seq_of(transaction, entry.claim_id)? {
+            // The other file is on the failing disk: what it cannot tell is taken as new.
+            None => other.and_then(|other| seq_of(other, entry.claim_id).ok().flatten()),
+            known => known,
+        };
+        let seq = match known {
+            Some(seq) => seq,
+            None if Row::new(next, entry).insert(transaction)? => next,
+            None => return Err(rusqlite::Error::StatementChangedRows(0)),
+        };
+        next = next.max(seq + 1);
+        seqs.push(seq);
+    }
+    Ok(seqs)
+}
+
+fn seq_of(connection: &Connection, claim_id: &str) -> rusqlite::Result<Option<u64>> {
+    connection
+        .prepare_cached("SELECT seq FROM results WHERE claim_id = ?1")?
+        .query_row([claim_id], |row| row.get(0).map(from_sql))
+        .optional()
+}
+
+fn insert_scores<'a>(
+    transaction: &Transaction<'_>,
+    scores: impl Iterator<Item = (&'a str, f32)>,
+) -> rusqlite::Result<()> {
+    for (key, score) in scores {
         transaction
             .prepare_cached(
                 "INSERT INTO calibration SELECT ?1, coalesce(max(position), 0) + 1, ?2 FROM calibration WHERE key = ?1",
             )?
             .execute(params![key, score])?;
     }
-    Ok(from_sql(seq))
+    Ok(())
 }
 
 /// SQLite's integers are signed; a count or seq never gets near their end.

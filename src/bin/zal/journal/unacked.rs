@@ -1,8 +1,8 @@
-//! What the broker has not confirmed yet, per lane.
+//! What the broker has not confirmed yet, per lane, on disk and in memory.
 
-use rusqlite::params;
+use rusqlite::{Connection, params};
 
-use super::{Journal, JournalError, from_sql, to_sql};
+use super::{Journal, JournalError, begin, from_sql, to_sql};
 
 /// The topic that a row goes to. Each has its own confirmations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -20,39 +20,36 @@ pub struct Outgoing {
     pub seq: u64,
     /// Its JSON as committed.
     pub body: String,
+    /// Whether someone asked for it again.
+    pub replayed: bool,
 }
 
 impl Journal {
     /// Up to `count_max` unconfirmed rows of a lane with a seq in `from..until`, in order.
     ///
     /// # Errors
-    /// When SQLite fails.
+    /// When SQLite fails and nothing is in memory either.
     pub fn unacked(
         &self,
         lane: Lane,
         range: std::ops::Range<u64>,
         count_max: usize,
     ) -> Result<Vec<Outgoing>, JournalError> {
-        let sql = match lane {
-            Lane::Alert => {
-                "SELECT seq, body FROM results WHERE alert = 1 AND alert_acked = 0
-                 AND seq >= ?1 AND seq < ?2 ORDER BY seq LIMIT ?3"
-            }
-            Lane::Result => {
-                "SELECT seq, body FROM results WHERE result_acked = 0
-                 AND seq >= ?1 AND seq < ?2 ORDER BY seq LIMIT ?3"
-            }
+        let on_disk = read(&self.connection, lane, &range, count_max);
+        let in_memory = self.spill.with(Ok(Vec::new()), |memory| read(memory, lane, &range, count_max))?;
+        let mut rows = match on_disk {
+            Ok(rows) => rows,
+            // A disk that cannot be read must not silence what is in memory.
+            Err(source) if in_memory.is_empty() => return Err(self.error(source)),
+            Err(_) => Vec::new(),
         };
-        let count_max = i64::try_from(count_max).unwrap_or(i64::MAX);
-        let read = || {
-            self.connection
-                .prepare_cached(sql)?
-                .query_map(params![to_sql(range.start), to_sql(range.end), count_max], |row| {
-                    Ok(Outgoing { seq: from_sql(row.get(0)?), body: row.get(1)? })
-                })?
-                .collect::<rusqlite::Result<Vec<_>>>()
-        };
-        read().map_err(|source| self.error(source))
+        // Rows in memory follow all rows on disk; one that is being taken over is in both.
+        let last = rows.last().map(|row| row.seq);
+        if rows.len() < count_max {
+            rows.extend(in_memory.into_iter().filter(|row| last.is_none_or(|last| row.seq > last)));
+        }
+        rows.truncate(count_max);
+        Ok(rows)
     }
 
     /// Notes that the broker has confirmed these rows.
@@ -60,20 +57,24 @@ impl Journal {
     /// # Errors
     /// When SQLite fails.
     pub fn ack(&mut self, rows: &[(Lane, u64)]) -> Result<(), JournalError> {
-        let mut write = || {
-            let transaction =
-                self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-            for (lane, seq) in rows {
-                let sql = match lane {
-                    Lane::Alert => "UPDATE results SET alert_acked = 1 WHERE seq = ?1",
-                    Lane::Result => "UPDATE results SET result_acked = 1 WHERE seq = ?1",
-                };
-                transaction.prepare_cached(sql)?.execute([to_sql(*seq)])?;
+        let mut on_disk = Vec::new();
+        for row in rows {
+            let in_memory = self.spill.with(Ok(false), |memory| confirm(memory, *row))?;
+            if !in_memory {
+                on_disk.push(*row);
+            }
+        }
+        if on_disk.is_empty() {
+            return Ok(());
+        }
+        let write = || {
+            let transaction = begin(&self.connection)?;
+            for row in &on_disk {
+                confirm(&transaction, *row)?;
             }
             transaction.commit()
         };
-        let outcome = write();
-        outcome.map_err(|source| self.error(source))
+        write().map_err(|source| self.error(source))
     }
 
     /// Number of results that the broker has not confirmed.
@@ -81,10 +82,47 @@ impl Journal {
     /// # Errors
     /// When SQLite fails.
     pub fn depth(&self) -> Result<u64, JournalError> {
-        self.connection
-            .prepare_cached("SELECT count(*) FROM results WHERE result_acked = 0")
-            .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
-            .map(from_sql)
-            .map_err(|source| self.error(source))
+        let count = |connection: &Connection| {
+            connection
+                .prepare_cached("SELECT count(*) FROM results WHERE result_acked = 0")
+                .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+                .map(from_sql)
+        };
+        let on_disk = count(&self.connection).map_err(|source| self.error(source))?;
+        Ok(on_disk + self.spill.with(Ok(0), count)?)
     }
+}
+
+fn read(
+    connection: &Connection,
+    lane: Lane,
+    range: &std::ops::Range<u64>,
+    count_max: usize,
+) -> rusqlite::Result<Vec<Outgoing>> {
+    let sql = match lane {
+        Lane::Alert => {
+            "SELECT seq, body, replay FROM results WHERE alert = 1 AND alert_acked = 0
+             AND seq >= ?1 AND seq < ?2 ORDER BY seq LIMIT ?3"
+        }
+        Lane::Result => {
+            "SELECT seq, body, replay FROM results WHERE result_acked = 0
+             AND seq >= ?1 AND seq < ?2 ORDER BY seq LIMIT ?3"
+        }
+    };
+    let count_max = i64::try_from(count_max).unwrap_or(i64::MAX);
+    connection
+        .prepare_cached(sql)?
+        .query_map(params![to_sql(range.start), to_sql(range.end), count_max], |row| {
+            Ok(Outgoing { seq: from_sql(row.get(0)?), body: row.get(1)?, replayed: row.get(2)? })
+        })?
+        .collect()
+}
+
+/// Whether the row is in this file.
+fn confirm(connection: &Connection, (lane, seq): (Lane, u64)) -> rusqlite::Result<bool> {
+    let sql = match lane {
+        Lane::Alert => "UPDATE results SET alert_acked = 1 WHERE seq = ?1",
+        Lane::Result => "UPDATE results SET result_acked = 1, replay = 0 WHERE seq = ?1",
+    };
+    Ok(connection.prepare_cached(sql)?.execute([to_sql(seq)])? > 0)
 }

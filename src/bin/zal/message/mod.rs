@@ -3,9 +3,13 @@
 //! The committed JSON Schemas in `schema/` are made from these types; a test checks that
 //! they are current. Pixels never travel: a result names its evidence.
 
+mod command;
 mod result;
 mod schema;
 
+pub use command::{
+    ALARM_SCHEMA, AlarmBody, Outcome, RESPONSE_SCHEMA, RefusalCode, RequestBody, ResponseBody,
+};
 pub use result::{ClockBody, EvaluationBody, RESULT_SCHEMA, ResultBody, ResultParts};
 
 use schemars::JsonSchema;
@@ -21,7 +25,7 @@ pub const STATE_SCHEMA: &str = "zal.state/1";
 pub const METRICS_SCHEMA: &str = "zal.metrics/1";
 
 /// Whether the device is reachable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Connected.

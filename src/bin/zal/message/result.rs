@@ -202,10 +202,15 @@ impl ResultBody {
     /// The JSON, at most [`RESULT_BYTES_MAX`] bytes: the least regions are left out first (and
     /// counted), then the words of the reasons are cut; codes and verdict always stay.
     pub fn to_json(&self) -> String {
+        self.to_json_within(RESULT_BYTES_MAX)
+    }
+
+    /// As [`ResultBody::to_json`], for a broker that takes less.
+    pub fn to_json_within(&self, bytes_max: usize) -> String {
         let mut body = self.clone();
         loop {
             let json = serde_json::to_string(&body).unwrap_or_default();
-            if json.len() <= RESULT_BYTES_MAX {
+            if json.len() <= bytes_max {
                 return json;
             }
             if !body.shrink() {

@@ -108,11 +108,6 @@ impl Lanes {
         cursor.paused_until = Some(now + pause);
     }
 
-    /// Whether the broker has refused rows that wait for their second try.
-    pub fn has_refused(&self) -> bool {
-        !self.refused.is_empty()
-    }
-
     /// Lets refused rows whose time has come be picked again.
     pub fn revisit(&mut self) {
         let now = Instant::now();
@@ -125,7 +120,7 @@ impl Lanes {
 
     /// Picks again everything unconfirmed, such as after the journal could not be read. Rows in
     /// flight must be left out by the caller.
-    fn rewind(&mut self) {
+    pub fn rewind(&mut self) {
         for lane in [Lane::Alert, Lane::Result] {
             let live_from = self.live_from;
             let cursor = self.cursor(lane);

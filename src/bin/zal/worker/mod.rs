@@ -4,6 +4,8 @@
 //! Whatever a scan does to the detector, it is answered: a panic becomes
 //! `not_decidable{internal_error}`, and the thread lives on.
 
+mod deadline;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,11 +17,12 @@ use zal::calibration::Calibration;
 use zal::detector::{Detection, Evaluation, Reason, Timing};
 use zal::scan::Scan;
 
-use crate::acquire::Claim;
-use crate::acquire::intake::{Acquired, Wake};
+use crate::acquire::intake::{Acquired, Wake, overrun};
+use crate::acquire::{Claim, Stage, Suspects};
 use crate::journal::Disposition;
 use crate::message::CalibrationBody;
 use crate::telemetry::Metrics;
+pub use deadline::Deadlines;
 
 /// A scan and everything said of it, on its way to the journal.
 pub struct Judged {
@@ -35,8 +38,23 @@ pub struct Judged {
     pub intake_ms: Vec<(String, f32)>,
     /// Its score, when it is one of those that set the threshold.
     pub calibration_score: Option<f32>,
-    /// Where the threshold stands after this part.
-    pub calibration: CalibrationBody,
+    /// Where the threshold stands after this part, when the detector thread answered it.
+    pub calibration: Option<CalibrationBody>,
+}
+
+impl Judged {
+    /// The answer to a part that is not judged, though nothing is known to be wrong with it.
+    pub fn unjudged(claim: Claim, reason: Reason, waited: Duration) -> Self {
+        Self {
+            claim,
+            scan: None,
+            detection: undecided(reason),
+            disposition: Disposition::Done,
+            intake_ms: vec![("wait".to_owned(), waited.as_secs_f32() * 1e3)],
+            calibration_score: None,
+            calibration: None,
+        }
+    }
 }
 
 /// Gathers the scores of the first parts and makes the threshold of them.
@@ -122,6 +140,10 @@ pub struct Worker<J> {
     pub calibrator: Calibrator,
     /// A scan that waited longer is not judged; zero for no limit.
     pub wait_max: Duration,
+    /// When each part must be answered.
+    pub deadlines: Deadlines,
+    /// Which scan is in hand.
+    pub suspects: Suspects,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Set when no further scan is to be begun.
@@ -136,8 +158,9 @@ impl<J: FnMut(&Scan, Option<&Calibration>) -> Detection> Worker<J> {
             if self.stop.load(Ordering::Relaxed) {
                 return;
             }
-            let answer = self.answer(acquired);
-            if judged.send(answer).is_err() {
+            if let Some(answer) = self.answer(acquired)
+                && judged.send(answer).is_err()
+            {
                 return;
             }
             // The intake has ended when nobody listens.
@@ -145,39 +168,43 @@ impl<J: FnMut(&Scan, Option<&Calibration>) -> Detection> Worker<J> {
         }
     }
 
-    /// Answers one scan, whatever it is.
-    fn answer(&mut self, acquired: Acquired) -> Judged {
+    /// Answers one scan, whatever it is; none when its deadline has answered it.
+    fn answer(&mut self, acquired: Acquired) -> Option<Judged> {
         let Acquired { claim, scan, read_ms, seen } = acquired;
         let _span = info_span!("scan", scan_id = claim.id).entered();
+        if !self.deadlines.is_open(&claim) {
+            return None;
+        }
         let waited = seen.elapsed();
         let intake_ms =
             vec![("wait".to_owned(), waited.as_secs_f32() * 1e3 - read_ms), ("read".to_owned(), read_ms)];
         let (scan, mut detection) = match scan {
             Err(reason) => (None, undecided(reason)),
             Ok(scan) if !self.wait_max.is_zero() && waited > self.wait_max => {
-                let text = format!(
-                    "the part waited {} ms, {} ms are allowed",
-                    waited.as_millis(),
-                    self.wait_max.as_millis()
-                );
-                (Some(scan), undecided(Reason { code: "overrun".into(), text }))
+                (Some(scan), undecided(overrun(waited, self.wait_max)))
             }
             Ok(scan) => {
+                self.suspects.begin(Stage::Judging, &claim.id);
                 let detection = self.detect(&scan);
+                self.suspects.end(Stage::Judging);
                 (Some(scan), detection)
             }
         };
+        if !self.deadlines.finish(&claim) {
+            info!(evaluation = ?detection.evaluation, "judged after its deadline; the verdict is not used");
+            return None;
+        }
         let calibration_score = self.calibrator.take(&mut detection);
         debug!(evaluation = ?detection.evaluation, score = detection.score, "judged");
-        Judged {
+        Some(Judged {
             disposition: if scan.is_some() { Disposition::Done } else { Disposition::Bad },
             claim,
             scan,
             detection,
             intake_ms,
             calibration_score,
-            calibration: self.calibrator.body(),
-        }
+            calibration: Some(self.calibrator.body()),
+        })
     }
 
     /// Runs the detector and survives its panics.

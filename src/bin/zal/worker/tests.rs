@@ -12,7 +12,8 @@ fn scan(value: f32) -> Scan {
 }
 
 fn acquired(scan: Result<Scan, Reason>) -> Acquired {
-    let claim = Claim { id: "c".into(), part_id: "p".into(), scan_path: PathBuf::new() };
+    let claim =
+        Claim { id: "c".into(), part_id: "p".into(), scan_path: PathBuf::new(), tries: 0, in_place: None };
     Acquired { claim, scan, read_ms: 1.0, seen: Instant::now() }
 }
 
@@ -33,7 +34,8 @@ fn judge(scan: &Scan, calibration: Option<&Calibration>) -> Detection {
 
 fn run(calibrator: Calibrator, wait_max: Duration, scans: Vec<Acquired>) -> Vec<Judged> {
     let metrics = Arc::new(Metrics::default());
-    let worker = Worker { judge, calibrator, wait_max, metrics, stop: Arc::default() };
+    let (deadlines, suspects) = (Deadlines::default(), Suspects::default());
+    let worker = Worker { judge, calibrator, wait_max, deadlines, suspects, metrics, stop: Arc::default() };
     let (in_tx, in_rx) = mpsc::channel();
     let (out_tx, out_rx) = mpsc::sync_channel(100);
     let (waker, wakes) = mpsc::channel();
@@ -46,6 +48,10 @@ fn run(calibrator: Calibrator, wait_max: Duration, scans: Vec<Acquired>) -> Vec<
     out_rx.iter().collect()
 }
 
+fn threshold(judged: &Judged) -> Option<f32> {
+    judged.calibration.as_ref().unwrap().threshold
+}
+
 #[test]
 fn the_first_parts_set_the_threshold_and_the_rest_are_judged() {
     let calibrator = Calibrator::from_first(3, 0.25, vec![]);
@@ -56,8 +62,8 @@ fn the_first_parts_set_the_threshold_and_the_rest_are_judged() {
     assert_eq!(evaluations, [Undefined, Undefined, Undefined, Good, NotOk]);
     let taken: Vec<_> = judged.iter().map(|j| j.calibration_score).collect();
     assert_eq!(taken, [Some(1.0), Some(3.0), Some(2.0), None, None]);
-    assert_eq!(judged[1].calibration.threshold, None);
-    assert_eq!(judged[2].calibration.threshold, Some(3.0));
+    assert_eq!(threshold(&judged[1]), None);
+    assert_eq!(threshold(&judged[2]), Some(3.0));
     assert_eq!(judged[0].detection.reasons[0].code, "calibrating");
 }
 
@@ -65,7 +71,7 @@ fn the_first_parts_set_the_threshold_and_the_rest_are_judged() {
 fn a_restart_goes_on_with_the_scores_it_has() {
     let calibrator = Calibrator::from_first(3, 0.25, vec![1.0, 3.0]);
     let judged = run(calibrator, Duration::ZERO, vec![acquired(Ok(scan(2.0)))]);
-    assert_eq!(judged[0].calibration.threshold, Some(3.0));
+    assert_eq!(threshold(&judged[0]), Some(3.0));
     assert_eq!(Calibrator::from_first(2, 0.25, vec![1.0, 3.0, 9.0]).body().threshold, Some(3.0));
 }
 
@@ -78,7 +84,7 @@ fn a_panic_and_an_unreadable_file_are_answered_and_the_thread_lives() {
     assert_eq!(codes, ["internal_error", "unreadable", "calibrating"]);
     let dispositions: Vec<_> = judged.iter().map(|j| j.disposition).collect();
     assert_eq!(dispositions, [Disposition::Done, Disposition::Bad, Disposition::Done]);
-    assert_eq!(judged[2].calibration.have_count, 1, "undecided parts set no threshold");
+    assert_eq!(judged[2].calibration.as_ref().unwrap().have_count, 1, "undecided parts set no threshold");
 }
 
 #[test]
@@ -96,6 +102,8 @@ fn nothing_new_is_begun_after_stop() {
         judge,
         calibrator: Calibrator::fixed(None),
         wait_max: Duration::ZERO,
+        deadlines: Deadlines::default(),
+        suspects: Suspects::default(),
         metrics: Arc::default(),
         stop: Arc::new(AtomicBool::new(true)),
     };
@@ -105,4 +113,24 @@ fn nothing_new_is_begun_after_stop() {
     worker.run(&in_rx, &out_tx, &mpsc::channel().0);
     drop(out_tx);
     assert_eq!(out_rx.iter().count(), 0);
+}
+
+#[test]
+fn a_part_whose_deadline_has_answered_is_not_answered_again() {
+    let deadlines = Deadlines::new(Duration::from_secs(3600));
+    let (answered, open) = (acquired(Ok(scan(1.0))), acquired(Ok(scan(2.0))));
+    deadlines.watch(&open.claim, Instant::now());
+    let answered = Acquired { claim: Claim { id: "late".into(), ..answered.claim }, ..answered };
+    let mut worker = Worker {
+        judge,
+        calibrator: Calibrator::from_first(5, 0.1, vec![]),
+        wait_max: Duration::ZERO,
+        deadlines,
+        suspects: Suspects::default(),
+        metrics: Arc::default(),
+        stop: Arc::default(),
+    };
+    assert!(worker.answer(answered).is_none());
+    assert_eq!(worker.answer(open).unwrap().calibration_score, Some(2.0));
+    assert_eq!(worker.calibrator.body().have_count, 1, "a late score sets no threshold");
 }

@@ -174,8 +174,10 @@ fn demo_config(broker: &str, out: &Path, calibration_count: usize, threads: u64)
             settle_ms: 0,
             queue_len_max: AHEAD_COUNT,
             keep_done_count: usize::MAX,
+            picture_wait_ms: 0,
+            tries_max: 3,
         },
-        detector: config::Detector { bundle: PathBuf::new(), mode: Mode::default() },
+        detector: config::Detector { bundle: PathBuf::new(), mode: Mode::default(), selftest: false },
         engine: config::Engine {
             threads: usize::try_from(threads).unwrap_or(1),
             runtime_library: std::env::var_os("ORT_DYLIB_PATH").map(PathBuf::from),
@@ -186,7 +188,11 @@ fn demo_config(broker: &str, out: &Path, calibration_count: usize, threads: u64)
             false_reject_rate: Some(0.05),
         },
         deadline: config::Deadline::default(),
-        journal: config::Journal { path: out.join("journal.db") },
+        journal: config::Journal {
+            path: out.join("journal.db"),
+            size_max_mb: 256,
+            spill_dir: "/dev/shm".into(),
+        },
         evidence: config::Evidence {
             dir: Some(out.join("evidence")),
             overlays: true,
@@ -200,9 +206,12 @@ fn demo_config(broker: &str, out: &Path, calibration_count: usize, threads: u64)
             client_key_file: None,
             username: None,
             password_file: None,
+            certificate_warn_days: 30,
+            home_assistant_prefix: None,
             keep_alive_s: 10,
         },
         http: config::Http { enabled: false, listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)) },
+        health: config::Health::default(),
         sensor: zal::scan::SensorProfile::default(),
     }
 }
@@ -234,7 +243,7 @@ impl Demo {
     fn judge_all(&mut self, daemon: Daemon) -> anyhow::Result<()> {
         let subscriber = Subscriber::start(&self.config.mqtt.url, &self.config.device.topic_base())?;
         let stopper = daemon.stopper();
-        let running = std::thread::spawn(move || daemon.run_to_end());
+        let running = std::thread::spawn(move || daemon.run_to_end(|_| None::<()>).map(drop));
         let heard = self.feed(&subscriber);
         stopper.stop();
         let ended = running.join().map_err(|_| anyhow::anyhow!("the daemon panicked"))?;

@@ -1,0 +1,111 @@
+//! Commands carried out: each is answered once, a repeated one with the same answer.
+
+use rumqttc::Publish;
+use serde_json::{Map, Value, json};
+use tokio::task::block_in_place;
+use tracing::{info, warn};
+
+use super::SelfTestEnd;
+use super::bodies::to_json;
+use super::connection::{Connection, Sent};
+use super::packet::Message;
+use crate::acquire::intake::Wake;
+use crate::control::{self, Command, Known, Received, Refusal};
+use crate::message::{Outcome, RefusalCode, ResponseBody};
+use crate::telemetry::words_of;
+
+impl Connection<'_> {
+    /// Answers a message on `cmd/+`.
+    pub(super) async fn on_command(&mut self, publish: &Publish) -> anyhow::Result<()> {
+        let received = control::read(&self.owner.device.topic_base(), publish);
+        let session = self.owner.identity.session.clone();
+        let command = match &received.command {
+            Ok(command) => command.clone(),
+            Err(refusal) => {
+                warn!(verb = received.verb, reason = refusal.text, "a command is refused");
+                return self.reply(&received, &received.refuse(&session, refusal)).await;
+            }
+        };
+        let answer = match self.owner.answers.begin(&received.request_id) {
+            Known::Answered(answer) => Some(*answer),
+            Known::Begun => Some(received.response(&session, Outcome::InProgress, "it is being worked on")),
+            Known::No => {
+                info!(verb = received.verb, request_id = received.request_id, "command");
+                let answer = self.execute(command, &received, &session).await?;
+                answer.inspect(|answer| self.owner.answers.finish(answer))
+            }
+        };
+        match answer {
+            Some(answer) => self.reply(&received, &answer).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Carries a command out; none when the answer comes later.
+    async fn execute(
+        &mut self,
+        command: Command,
+        received: &Received,
+        session: &str,
+    ) -> anyhow::Result<Option<ResponseBody>> {
+        let done = |text: &str| received.response(session, Outcome::Done, text);
+        Ok(Some(match command {
+            Command::Trigger => match self.owner.waker.send(Wake::Changed) {
+                Ok(()) => done("the spool is looked through"),
+                Err(_) => received.response(session, Outcome::Failed, "the intake has ended"),
+            },
+            Command::Rebirth => {
+                self.rebirth().await?;
+                done("birth, state and alarms are sent again")
+            }
+            Command::Replay(range) => match block_in_place(|| self.journal.replay(&range, false)) {
+                Ok(count) => {
+                    let body = done("the results that the journal still has are sent again as historical");
+                    ResponseBody { data: data([("count", json!(count))]), ..body }
+                }
+                Err(error) => received.response(session, Outcome::Failed, words_of(&error)),
+            },
+            Command::SelfTest if !self.owner.selftests.is_empty() => {
+                let text = "another self-test is running; ask again when it has been answered".into();
+                received.refuse(session, &Refusal { code: RefusalCode::Busy, text })
+            }
+            Command::SelfTest => {
+                let (selftest, received) = (self.owner.selftest.clone(), received.clone());
+                self.owner.selftests.spawn_blocking(move || {
+                    let end = selftest.run();
+                    (received, end)
+                });
+                return Ok(None);
+            }
+        }))
+    }
+
+    /// Answers the self-test that has ended.
+    pub(super) async fn answer_selftest(&mut self, (received, end): SelfTestEnd) -> anyhow::Result<()> {
+        let session = self.owner.identity.session.clone();
+        let answer = match end {
+            Ok((passed, scans)) => {
+                let text = if passed {
+                    "every golden scan is as expected"
+                } else {
+                    "a golden scan is NOT as expected"
+                };
+                let body = received.response(&session, Outcome::Done, text);
+                ResponseBody { data: data([("passed", json!(passed)), ("scans", json!(scans))]), ..body }
+            }
+            Err(error) => received.response(&session, Outcome::Failed, words_of(error.as_ref())),
+        };
+        self.owner.answers.finish(&answer);
+        self.reply(&received, &answer).await
+    }
+
+    async fn reply(&mut self, received: &Received, answer: &ResponseBody) -> anyhow::Result<()> {
+        let mut message = Message::new(received.reply.topic.clone(), to_json(answer));
+        message.properties = received.reply.properties.clone();
+        self.send(Sent::Reply(received.request_id.clone()), message).await.map(drop)
+    }
+}
+
+fn data<const N: usize>(entries: [(&str, Value); N]) -> Map<String, Value> {
+    entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
