@@ -3,10 +3,14 @@
 //! Data are synced before the name that promises them, and a name before anything relies on it: a file is
 //! written under another name, synced, renamed, and its folder synced. A hook sees every step before it
 //! is made, so that tests can stop at any of them and know what would be lost.
+//!
+//! A technician works as root, the daemon as a user of its own: what root makes here belongs to the owner
+//! of the folder that it lies in, so that the daemon can go on with it.
 
 use std::fmt;
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::{Path, PathBuf};
 
 use super::StoreError;
@@ -68,6 +72,7 @@ impl Disk {
             return Ok(());
         }
         self.step(path, || Step::MakeDir(path.into()), || fs::create_dir_all(path))?;
+        hand_over(path);
         match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             Some(parent) => self.sync_dir(parent),
             None => Ok(()),
@@ -85,6 +90,7 @@ impl Disk {
                 Ok(())
             },
         )?;
+        hand_over(path);
         Ok(made.expect("the step was made, or there was an error"))
     }
 
@@ -126,7 +132,8 @@ impl Disk {
         self.rename(&unfinished, path)
     }
 
-    fn sync_dir(&mut self, path: &Path) -> Result<(), StoreError> {
+    /// Waits until a folder's names are on disk.
+    pub(super) fn sync_dir(&mut self, path: &Path) -> Result<(), StoreError> {
         self.step(path, || Step::SyncDir(path.into()), || File::open(path)?.sync_all())
     }
 }
@@ -135,5 +142,16 @@ impl Disk {
 pub(super) fn lock_file(path: &Path) -> Result<File, StoreError> {
     let mut options = File::options();
     let opened = options.create(true).truncate(false).write(true).open(path);
-    opened.map_err(|source| StoreError::Io { path: path.into(), source })
+    let file = opened.map_err(|source| StoreError::Io { path: path.into(), source })?;
+    hand_over(path);
+    Ok(file)
+}
+
+/// Gives a file or folder to the owner of the folder it lies in. Only root can, and only root needs to.
+pub(super) fn hand_over(path: &Path) {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let (Some(Ok(folder)), Ok(own)) = (parent.map(fs::metadata), fs::metadata(path)) else { return };
+    if (folder.uid(), folder.gid()) != (own.uid(), own.gid()) {
+        let _ = chown(path, Some(folder.uid()), Some(folder.gid()));
+    }
 }

@@ -26,6 +26,14 @@ pub enum StoreError {
         /// Why.
         source: std::io::Error,
     },
+    /// The source is no file of a sensible size.
+    #[error("{path} is {found}; expected a bundle file of at most {} GB", super::receive::SIZE_MAX_BYTES >> 30)]
+    Unfit {
+        /// The file on the stick.
+        path: PathBuf,
+        /// What it is.
+        found: String,
+    },
     /// The source changed while it was copied.
     #[error("{path} changed while it was copied: sha256 {found}, {expected} before; copy it again")]
     Changed {

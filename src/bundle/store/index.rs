@@ -5,6 +5,7 @@
 //! line 2   the index, JSON
 //! ```
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
@@ -29,6 +30,8 @@ pub struct Index {
     pub previous: Option<String>,
     /// Bundles below this are refused.
     pub security_epoch: u32,
+    /// Security epoch of every bundle that was tested or came with the device.
+    pub epochs: BTreeMap<String, u32>,
     /// What the update does.
     pub phase: Phase,
 }
@@ -95,6 +98,9 @@ pub struct Trial {
     pub parts_left: u32,
     /// Whether a person has to confirm it.
     pub manual: bool,
+    /// Microseconds that the bundle before took for a part of this line, the median; none until it is known.
+    #[serde(default)]
+    pub baseline_us: Option<u64>,
 }
 
 /// What a trial asks for.
@@ -131,6 +137,12 @@ pub enum SetbackCode {
     Latency,
     /// The process ended while it was loaded or judged.
     Crash,
+    /// It took more memory than the test allows.
+    Memory,
+    /// One scan kept it for too long.
+    Hang,
+    /// It judges too many parts differently from the bundle before.
+    Disagreement,
     /// It cannot be loaded here.
     Load,
     /// The test did not end in time, or was interrupted.
@@ -151,6 +163,9 @@ impl SetbackCode {
             Self::SelfTest => "self_test",
             Self::Latency => "latency",
             Self::Crash => "crash",
+            Self::Memory => "memory",
+            Self::Hang => "hang",
+            Self::Disagreement => "disagreement",
             Self::Load => "load",
             Self::Interrupted => "interrupted",
             Self::Boots => "boots",
@@ -192,6 +207,7 @@ impl Index {
             current: factory,
             previous: None,
             security_epoch: 0,
+            epochs: BTreeMap::new(),
             phase: Phase::Idle,
         }
     }
@@ -208,6 +224,14 @@ impl Index {
 
     pub(super) fn current_short(&self) -> &str {
         self.current.as_deref().map_or("no bundle", short)
+    }
+
+    pub(super) fn expect_no_trial(&self) -> Result<(), StoreError> {
+        let Phase::Trial(trial) = &self.phase else { return Ok(()) };
+        Err(StoreError::Phase {
+            found: format!("{} on trial, {} parts to go", self.current_short(), trial.parts_left),
+            expected: "no trial: end it with `zal model confirm` or `zal model rollback` first",
+        })
     }
 
     pub(super) fn expect_candidate(&self, sha256: &str) -> Result<(), StoreError> {
@@ -237,11 +261,11 @@ impl Index {
             self.previous = self.current.replace(sha256.to_owned());
         }
         let TrialRules { boots, parts, manual } = rules;
-        self.phase = Phase::Trial(Trial { boots_left: boots, parts_left: parts, manual });
+        self.phase = Phase::Trial(Trial { boots_left: boots, parts_left: parts, manual, baseline_us: None });
     }
 
     /// Counts a start on trial; rolls back when none is left.
-    pub(super) fn count_boot(&mut self) -> Option<Setback> {
+    pub(super) fn count_boot(&mut self, factory: Option<&str>) -> Option<Setback> {
         let Phase::Trial(trial) = &mut self.phase else { return None };
         if trial.boots_left > 0 {
             trial.boots_left -= 1;
@@ -250,19 +274,49 @@ impl Index {
         let words = "the daemon was started again and again without enough parts judged in between";
         let setback = Setback::new(SetbackCode::Boots, words);
         // Without a bundle before, the one on trial is all there is.
-        self.roll_back(None, &setback).ok().map(|_| setback)
+        self.roll_back(factory, &setback).ok().map(|_| setback)
     }
 
-    pub(super) fn confirm(&mut self, security_epoch: u32) -> Result<(), StoreError> {
-        if !matches!(self.phase, Phase::Trial(_)) {
-            return Err(StoreError::Phase {
-                found: format!("the state `{}`", self.phase.name()),
-                expected: "a bundle on trial",
-            });
+    /// Gives a start of the trial back: the daemon ended in order.
+    pub(super) fn return_boot(&mut self) {
+        if let Phase::Trial(trial) = &mut self.phase {
+            trial.boots_left = trial.boots_left.saturating_add(1);
+        }
+    }
+
+    /// Counts judged parts of a trial; confirms when none is left, unless a person has to.
+    pub(super) fn count_parts(&mut self, count: u32) -> bool {
+        let Phase::Trial(trial) = &mut self.phase else { return false };
+        trial.parts_left = trial.parts_left.saturating_sub(count);
+        trial.parts_left == 0 && !trial.manual
+    }
+
+    /// What judges now is wanted: a trial has ended well, or a setback has been taken note of.
+    pub(super) fn confirm(&mut self) -> Result<(), StoreError> {
+        match self.phase {
+            Phase::Trial(_) => {
+                let epoch = self.current.as_deref().map_or(0, |current| self.epoch_of(current));
+                self.security_epoch = self.security_epoch.max(epoch);
+            }
+            Phase::Failed { .. } | Phase::RolledBack { .. } => {}
+            _ => {
+                return Err(StoreError::Phase {
+                    found: format!("the state `{}`", self.phase.name()),
+                    expected: "a bundle on trial, or one that failed or was rolled back",
+                });
+            }
         }
         self.phase = Phase::Confirmed;
-        self.security_epoch = self.security_epoch.max(security_epoch);
         Ok(())
+    }
+
+    pub(super) fn epoch_of(&self, sha256: &str) -> u32 {
+        self.epochs.get(sha256).copied().unwrap_or_default()
+    }
+
+    /// Whether the device may go back to a bundle.
+    pub(super) fn allows(&self, sha256: &str) -> bool {
+        self.epoch_of(sha256) >= self.security_epoch
     }
 
     /// The bundle that judges again.
@@ -272,12 +326,21 @@ impl Index {
         setback: &Setback,
     ) -> Result<String, StoreError> {
         let from = self.current.clone().unwrap_or_default();
-        let to = self.previous.take().or_else(|| factory.map(str::to_owned)).filter(|to| *to != from);
-        let Some(to) = to else {
-            return Err(StoreError::Phase {
-                found: "no bundle before this one and no other factory bundle".into(),
-                expected: "one to go back to",
-            });
+        let before = [self.previous.take(), factory.map(str::to_owned)];
+        let mut before = before.into_iter().flatten().filter(|to| *to != from).peekable();
+        let first = before.peek().cloned();
+        let Some(to) = before.find(|to| self.allows(to)) else {
+            return Err(first.map_or_else(
+                || StoreError::Phase {
+                    found: "no bundle before this one and no other factory bundle".into(),
+                    expected: "one to go back to",
+                },
+                |first| StoreError::Epoch {
+                    found: self.epoch_of(&first),
+                    bundle: short(&first).into(),
+                    lowest: self.security_epoch,
+                },
+            ));
         };
         self.current = Some(to.clone());
         self.phase = Phase::RolledBack { from, setback: setback.clone() };

@@ -25,6 +25,7 @@
 
 pub mod disk;
 pub mod index;
+mod download;
 mod error;
 mod log;
 mod receive;
@@ -35,8 +36,9 @@ mod tests;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+pub use download::Download;
 pub use error::StoreError;
-pub use index::{Index, Phase, Setback, SetbackCode, TrialRules};
+pub use index::{Index, Phase, Setback, SetbackCode, Trial, TrialRules};
 pub use log::LogLine;
 pub use receive::Received;
 
@@ -65,7 +67,7 @@ pub struct Boot {
     /// The bundle to load.
     pub slot: Slot,
     /// The trial that it is on, as it is now.
-    pub trial: Option<index::Trial>,
+    pub trial: Option<Trial>,
     /// That a trial ended here, since it had no start left.
     pub rolled_back: Option<Setback>,
 }
@@ -183,9 +185,11 @@ impl Store {
         }
         self.disk.put(&self.root.join("factory"), slot.sha256.as_bytes())?;
         self.change(now_utc, "factory", |index| {
-            if index.current.is_none() {
+            index.epochs.insert(slot.sha256.clone(), security_epoch);
+            // The index of a store without one says already that the factory bundle judges.
+            if index.current.as_ref().is_none_or(|current| *current == slot.sha256) {
                 index.current = Some(slot.sha256.clone());
-                index.security_epoch = security_epoch;
+                index.security_epoch = index.security_epoch.max(security_epoch);
             }
             Ok((slot.sha256.clone(), String::new()))
         })
@@ -195,15 +199,11 @@ impl Store {
     ///
     /// # Errors
     /// While another one is on trial, or when nothing is in the slot.
-    pub fn begin_test(&mut self, slot: &Slot, now_utc: &str) -> Result<(), StoreError> {
+    pub fn begin_test(&mut self, slot: &Slot, security_epoch: u32, now_utc: &str) -> Result<(), StoreError> {
         self.check_slot(&slot.sha256)?;
         self.change(now_utc, "testing", |index| {
-            if let Phase::Trial(trial) = &index.phase {
-                return Err(StoreError::Phase {
-                    found: format!("{} on trial, {} parts to go", index.current_short(), trial.parts_left),
-                    expected: "no trial: confirm it or roll it back first",
-                });
-            }
+            index.expect_no_trial()?;
+            index.epochs.insert(slot.sha256.clone(), security_epoch);
             index.phase = Phase::Testing { candidate: slot.sha256.clone() };
             Ok((slot.sha256.clone(), String::new()))
         })
@@ -252,53 +252,96 @@ impl Store {
     /// When the store holds no bundle that is whole.
     pub fn boot(&mut self, now_utc: &str) -> Result<Boot, StoreError> {
         self.mend(now_utc)?;
-        let mut rolled_back = None;
+        let (mut rolled_back, factory) = (None, self.factory()?);
         if matches!(self.index()?.phase, Phase::Trial(_)) {
             self.change(now_utc, "boot", |index| {
-                rolled_back = index.count_boot();
+                rolled_back = index.count_boot(factory.as_deref());
                 let words = rolled_back.as_ref().map_or_else(String::new, Setback::to_string);
                 Ok((index.current.clone().unwrap_or_default(), words))
             })?;
         }
         let index = self.index()?;
         let slot = self.first_whole(&index, now_utc)?;
-        let trial = match index.phase {
-            Phase::Trial(trial) if index.current.as_deref() == Some(&*slot.sha256) => Some(trial),
-            _ => None,
-        };
+        let trial = self.trial_of(&slot)?;
         Ok(Boot { slot, trial, rolled_back })
     }
 
-    /// Counts a judged part of a trial; confirms when it was the last one needed. The trial as it is
-    /// then; none when there is none (any more).
+    /// What judges now, without counting a start: for a daemon that only reads its settings again.
+    ///
+    /// # Errors
+    /// When the store holds no bundle that is whole.
+    pub fn in_charge(&mut self, now_utc: &str) -> Result<Boot, StoreError> {
+        self.mend(now_utc)?;
+        let index = self.index()?;
+        let slot = self.first_whole(&index, now_utc)?;
+        let trial = self.trial_of(&slot)?;
+        Ok(Boot { slot, trial, rolled_back: None })
+    }
+
+    fn trial_of(&self, slot: &Slot) -> Result<Option<Trial>, StoreError> {
+        let index = self.index()?;
+        Ok(match index.phase {
+            Phase::Trial(trial) if index.current.as_deref() == Some(&*slot.sha256) => Some(trial),
+            _ => None,
+        })
+    }
+
+    /// Gives a start of a trial back: the daemon ended in order, which says nothing against the bundle.
     ///
     /// # Errors
     /// When the index cannot be written.
-    pub fn part_judged(
-        &mut self,
-        security_epoch: u32,
-        now_utc: &str,
-    ) -> Result<Option<index::Trial>, StoreError> {
-        let Phase::Trial(mut trial) = self.index()?.phase else { return Ok(None) };
-        trial.parts_left = trial.parts_left.saturating_sub(1);
-        if trial.parts_left == 0 {
-            self.confirm(security_epoch, now_utc)?;
-            return Ok(None);
+    pub fn return_boot(&mut self) -> Result<(), StoreError> {
+        if matches!(self.index()?.phase, Phase::Trial(_)) {
+            self.change_quietly(|index| {
+                index.return_boot();
+                Ok(())
+            })?;
         }
-        self.change_quietly(|index| {
-            index.phase = Phase::Trial(trial.clone());
-            Ok(())
-        })?;
-        Ok(Some(trial))
+        Ok(())
     }
 
-    /// Ends a trial well. From now on bundles of a lower security epoch are refused.
+    /// Keeps how long the bundle before took, as the measure for the one on trial.
     ///
     /// # Errors
-    /// When there is no trial.
-    pub fn confirm(&mut self, security_epoch: u32, now_utc: &str) -> Result<(), StoreError> {
+    /// When the index cannot be written.
+    pub fn set_baseline(&mut self, baseline_us: u64) -> Result<(), StoreError> {
+        self.change_quietly(|index| {
+            if let Phase::Trial(trial) = &mut index.phase {
+                trial.baseline_us = Some(baseline_us);
+            }
+            Ok(())
+        })
+    }
+
+    /// Counts judged parts of a trial; confirms when none is left. The trial as it is then; none when
+    /// there is none (any more).
+    ///
+    /// # Errors
+    /// When the index cannot be written.
+    pub fn parts_judged(&mut self, count: u32, now_utc: &str) -> Result<Option<Trial>, StoreError> {
+        let (mut trial, mut proven) = (None, false);
+        self.change_quietly(|index| {
+            proven = index.count_parts(count);
+            if let Phase::Trial(found) = &index.phase {
+                trial = Some(found.clone());
+            }
+            Ok(())
+        })?;
+        if proven {
+            self.confirm(now_utc)?;
+            return Ok(None);
+        }
+        Ok(trial)
+    }
+
+    /// Ends a trial well, or takes note of a setback: what judges now is wanted. After a trial bundles of
+    /// a lower security epoch are refused.
+    ///
+    /// # Errors
+    /// When there is neither a trial nor a setback.
+    pub fn confirm(&mut self, now_utc: &str) -> Result<(), StoreError> {
         self.change(now_utc, "confirmed", |index| {
-            index.confirm(security_epoch)?;
+            index.confirm()?;
             Ok((index.current.clone().unwrap_or_default(), String::new()))
         })
     }
@@ -318,7 +361,8 @@ impl Store {
     }
 
     /// Removes bundles that nothing refers to, but for the newest `keep_count` of them, and unfinished
-    /// copies. What judges, what judged before, the factory's and a candidate are never touched.
+    /// copies. What judges, what judged before, the factory's and a candidate are never touched. The caller is
+    /// the installer.
     ///
     /// # Errors
     /// When the folder cannot be read or a file not removed.
@@ -333,6 +377,7 @@ impl Store {
             self.disk.remove(&slot.path)?;
             self.note(now_utc, "removed", &slot.sha256, "")?;
         }
+        self.empty_receiving()?;
         Ok(unused)
     }
 }

@@ -16,7 +16,9 @@ impl Store {
         self.root.join("receiving")
     }
 
-    pub(super) fn index_path(&self) -> PathBuf {
+    /// The file that holds the whole state: whoever watches it sees every change.
+    #[must_use]
+    pub fn index_path(&self) -> PathBuf {
         self.root.join("index.json")
     }
 
@@ -24,7 +26,9 @@ impl Store {
         self.root.join("log.jsonl")
     }
 
-    pub(super) fn slot(&self, sha256: &str) -> Slot {
+    /// Where a bundle of this hash lies, or would.
+    #[must_use]
+    pub fn slot(&self, sha256: &str) -> Slot {
         Slot { sha256: sha256.into(), path: self.slots_dir().join(format!("{sha256}.zalb")) }
     }
 
@@ -74,6 +78,17 @@ impl Store {
             self.disk.rename(&received.path, &slot.path)?;
         }
         Ok(slot)
+    }
+
+    /// Removes what interrupted copies left.
+    pub(super) fn empty_receiving(&mut self) -> Result<(), StoreError> {
+        let folder = self.receiving_dir();
+        let io = |source| StoreError::Io { path: folder.clone(), source };
+        for entry in fs::read_dir(&folder).map_err(io)? {
+            let path = entry.map_err(io)?.path();
+            self.disk.remove(&path)?;
+        }
+        Ok(())
     }
 
     /// Hash of the factory bundle.
@@ -139,6 +154,7 @@ impl Store {
         }
         let opened = File::options().create(true).append(true).open(&path);
         let mut file = opened.map_err(|source| StoreError::Io { path: path.clone(), source })?;
+        disk::hand_over(&path);
         let torn = !fs::read(&path).unwrap_or_default().last().is_none_or(|byte| *byte == b'\n');
         let text = format!("{}{line}\n", if torn { "\n" } else { "" });
         self.disk.append(&mut file, &path, text.as_bytes())?;
@@ -178,7 +194,7 @@ impl Store {
     /// The bundle in charge, or when its file is damaged the next best.
     pub(super) fn first_whole(&mut self, index: &Index, now_utc: &str) -> Result<Slot, StoreError> {
         let wanted = [index.current.clone(), index.previous.clone(), self.factory()?];
-        for sha256 in wanted.iter().flatten() {
+        for sha256 in wanted.iter().flatten().filter(|sha256| index.allows(sha256)) {
             let slot = self.slot(sha256);
             if hash_of(&slot.path).is_some_and(|found| found == *sha256) {
                 if index.current.as_ref() != Some(sha256) {

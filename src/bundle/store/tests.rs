@@ -35,7 +35,7 @@ fn take_in(store: &mut Store, folder: &Path, name: &str) -> Result<Slot, StoreEr
 /// The whole way of a bundle into charge.
 fn install(store: &mut Store, folder: &Path, name: &str) -> Result<(), StoreError> {
     let slot = take_in(store, folder, name)?;
-    store.begin_test(&slot, NOW)?;
+    store.begin_test(&slot, 0, NOW)?;
     store.ready(&slot, NOW)?;
     store.activate(&slot, RULES, NOW)
 }
@@ -158,7 +158,7 @@ fn an_update_that_is_cut_off_at_any_step_leaves_a_whole_bundle_in_charge() {
         install(store, &sources, "new")?;
         for _ in 0..RULES.parts {
             store.boot(NOW)?;
-            store.part_judged(0, NOW)?;
+            store.parts_judged(1, NOW)?;
         }
         Ok(())
     };
@@ -287,14 +287,15 @@ fn a_trial_ends_by_parts_by_hand_or_by_starts() {
     install(&mut store, folder.path(), "new").expect("installed");
     assert_eq!(booted(&mut store).trial.map(|t| (t.boots_left, t.parts_left)), Some((1, 3)));
     for _ in 0..3 {
-        store.part_judged(7, NOW).expect("counted");
+        store.parts_judged(1, NOW).expect("counted");
     }
     let index = store.index().expect("readable");
-    assert_eq!((index.phase, index.security_epoch), (Phase::Confirmed, 7));
+    assert_eq!(index.phase, Phase::Confirmed);
 
     let back = store.roll_back(&Setback::new(SetbackCode::Manual, "asked for"), NOW).expect("there is one");
     assert_eq!(back.sha256, old);
-    assert!(store.confirm(0, NOW).is_err(), "there is no trial");
+    store.confirm(NOW).expect("the setback is taken note of");
+    assert!(store.confirm(NOW).is_err(), "there is nothing to confirm");
 
     install(&mut store, folder.path(), "new").expect("installed");
     assert_eq!([booted(&mut store), booted(&mut store)].map(|b| b.slot.sha256), [new.clone(), new]);
@@ -312,11 +313,11 @@ fn what_is_in_use_is_never_removed_and_nothing_else_stays() {
     for name in ["a", "b", "c"] {
         install(&mut store, folder.path(), name).expect("installed");
         for _ in 0..3 {
-            store.part_judged(0, NOW).expect("counted");
+            store.parts_judged(1, NOW).expect("counted");
         }
     }
     let candidate = take_in(&mut store, folder.path(), "d").expect("copied");
-    store.begin_test(&candidate, NOW).expect("no trial");
+    store.begin_test(&candidate, 0, NOW).expect("no trial");
     take_in(&mut store, folder.path(), "e").expect("copied");
     let removed = store.collect_garbage(0, NOW).expect("removable");
     let mut names: Vec<String> = removed.into_iter().map(|slot| slot.sha256).collect();
@@ -397,11 +398,145 @@ fn one_installs_at_a_time_and_only_what_was_tested_is_activated() {
     store.installer().expect("free again");
     let slot = take_in(&mut store, folder.path(), "new").expect("copied");
     assert!(store.activate(&slot, RULES, NOW).is_err(), "not tested");
-    store.begin_test(&slot, NOW).expect("no trial");
+    store.begin_test(&slot, 0, NOW).expect("no trial");
     assert!(store.activate(&slot, RULES, NOW).is_err(), "not passed");
     store.boot(NOW).expect("a bundle");
     let phase = store.index().expect("readable").phase;
     assert!(matches!(phase, Phase::Failed { setback: Setback { code: SetbackCode::Interrupted, .. }, .. }));
     assert!(store.find("").is_err() && store.find("zz").is_err());
     assert_eq!(store.find(&slot.sha256[..8]).expect("one"), slot);
+}
+
+#[test]
+fn a_download_goes_on_behind_what_is_here_and_only_with_the_servers_tag() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut store = Store::open(&folder.path().join("store")).expect("a temporary folder");
+    let (url, bytes) = ("http://plant/new.zalb", bytes_of("new"));
+    let mut download = store.download(url);
+    assert_eq!((download.resume_from(), download.have()), (None, 0));
+    download.begin(Some("\"v1\"")).expect("writable");
+    download.append(&bytes[..400]).expect("writable");
+    drop(download);
+
+    assert_eq!(store.download("http://plant/other.zalb").resume_from(), None, "another address");
+    let mut download = store.download(url);
+    assert_eq!(download.resume_from(), Some((400, "\"v1\"".into())));
+    download.go_on().expect("writable");
+    download.append(&bytes[400..]).expect("writable");
+    let received = download.finish().expect("readable");
+    assert_eq!(received.sha256, sha256_of("new"));
+    let slot = store.keep(&received).expect("a slot");
+    assert_eq!(fs::read(&slot.path).expect("there"), bytes);
+    assert_eq!(fs::read_dir(store.receiving_dir()).expect("readable").count(), 0, "nothing is left over");
+
+    // Without a tag nobody knows whether the rest belongs to the beginning.
+    let mut download = store.download(url);
+    download.begin(None).expect("writable");
+    download.append(&bytes[..400]).expect("writable");
+    drop(download);
+    let mut download = store.download(url);
+    assert_eq!(download.resume_from(), None);
+    download.discard().expect("removable");
+    assert_eq!(fs::read_dir(store.receiving_dir()).expect("readable").count(), 0);
+}
+
+#[test]
+fn a_download_that_is_cut_off_at_any_step_never_has_a_tag_beside_other_bytes() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (root, sources, images) =
+        (folder.path().join("store"), folder.path().to_owned(), folder.path().join("images"));
+    let (url, versions) = ("http://plant/new.zalb", [bytes_of("one"), bytes_of("two")]);
+    let fetch = |store: &mut Store| {
+        for (tag, bytes) in ["one", "two"].into_iter().zip(&versions) {
+            let mut download = store.download(url);
+            download.begin(Some(tag))?;
+            for block in bytes.chunks(300) {
+                download.append(block)?;
+            }
+            if tag == "two" {
+                download.finish()?;
+            }
+        }
+        Ok(())
+    };
+    let (mut model, steps) = recorded(&root, &sources, fetch);
+    assert!(steps.len() > 15, "{} steps", steps.len());
+    let mut resumed = 0;
+    for step in &steps {
+        model.apply(step);
+        for image in model.images(&root, &images) {
+            let mut store = Store::open(&image).expect("it opens");
+            let Some((have, tag)) = store.download(url).resume_from() else { continue };
+            resumed += 1;
+            let expected = &versions[usize::from(tag == "two")];
+            let part = fs::read_dir(store.receiving_dir()).expect("readable").flatten().map(|e| e.path());
+            let part = part.filter(|p| p.extension().is_some_and(|e| e == "part")).next().expect("there");
+            let have = usize::try_from(have).expect("small");
+            assert_eq!(fs::read(part).expect("readable"), expected[..have], "after {step:?}");
+        }
+    }
+    assert!(resumed > 5, "only {resumed} could be gone on with");
+}
+
+#[test]
+fn a_device_never_goes_below_its_security_epoch() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut store = with_old(&folder.path().join("store"), folder.path());
+    let slot = take_in(&mut store, folder.path(), "new").expect("copied");
+    store.begin_test(&slot, 7, NOW).expect("no trial");
+    store.ready(&slot, NOW).expect("tested");
+    store.activate(&slot, RULES, NOW).expect("ready");
+    let setback = Setback::new(SetbackCode::Manual, "asked for");
+    store.parts_judged(1, NOW).expect("counted");
+    assert_eq!(store.index().expect("readable").security_epoch, 0, "a trial can still be rolled back");
+    store.parts_judged(2, NOW).expect("counted");
+    let index = store.index().expect("readable");
+    assert_eq!((index.phase, index.security_epoch), (Phase::Confirmed, 7));
+    let refused = store.roll_back(&setback, NOW).expect_err("both others are older");
+    assert!(matches!(refused, StoreError::Epoch { found: 0, lowest: 7, .. }), "{refused}");
+    assert_eq!(store.index().expect("readable").current, Some(slot.sha256.clone()));
+    fs::write(&slot.path, "rotten").expect("writable");
+    assert!(matches!(store.boot(NOW), Err(StoreError::Empty { .. })), "not even when it is damaged");
+}
+
+#[test]
+fn a_manual_trial_waits_for_a_person_and_an_orderly_end_costs_no_start() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut store = with_old(&folder.path().join("store"), folder.path());
+    let slot = take_in(&mut store, folder.path(), "new").expect("copied");
+    store.begin_test(&slot, 0, NOW).expect("no trial");
+    store.ready(&slot, NOW).expect("tested");
+    store.activate(&slot, TrialRules { manual: true, ..RULES }, NOW).expect("ready");
+    for _ in 0..5 {
+        let boot = store.boot(NOW).expect("a bundle");
+        assert_eq!(boot.trial.map(|trial| trial.boots_left), Some(RULES.boots - 1));
+        store.return_boot().expect("writable");
+    }
+    store.set_baseline(1234).expect("writable");
+    let trial = store.parts_judged(100, NOW).expect("counted").expect("still on trial");
+    assert_eq!((trial.parts_left, trial.baseline_us), (0, Some(1234)));
+    assert_eq!(store.in_charge(NOW).expect("a bundle").trial, Some(trial), "reading again counts nothing");
+    store.confirm(NOW).expect("by a person");
+    assert_eq!(store.index().expect("readable").phase, Phase::Confirmed);
+}
+
+#[test]
+fn what_is_no_file_is_refused_before_it_is_opened() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut store = Store::open(&folder.path().join("store")).expect("a temporary folder");
+    let refused = store.receive(folder.path(), &mut |_, _| {}).expect_err("a folder");
+    assert!(refused.to_string().contains("a folder"), "{refused}");
+    // Opening it would wait for a writer for ever.
+    let pipe = folder.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    if made.is_ok_and(|status| status.success()) {
+        let refused = store.receive(&pipe, &mut |_, _| {}).expect_err("a pipe");
+        assert!(refused.to_string().contains("no regular file"), "{refused}");
+    }
+    let huge = folder.path().join("huge");
+    File::create(&huge).and_then(|file| file.set_len((16 << 30) + 1)).expect("a sparse file");
+    let refused = store.receive(&huge, &mut |_, _| {}).expect_err("too large");
+    assert!(refused.to_string().contains("at most 16 GB"), "{refused}");
+    let missing = store.receive(&folder.path().join("none"), &mut |_, _| {}).expect_err("not there");
+    assert!(matches!(missing, StoreError::Source { .. }));
 }
