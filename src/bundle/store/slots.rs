@@ -1,7 +1,8 @@
 //! Slots, index and log on disk.
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
 
 use super::index::{self, Index, Phase, Setback, SetbackCode};
 use super::receive::{Received, hash_of};
@@ -155,7 +156,7 @@ impl Store {
         let opened = File::options().create(true).append(true).open(&path);
         let mut file = opened.map_err(|source| StoreError::Io { path: path.clone(), source })?;
         disk::hand_over(&path);
-        let torn = !fs::read(&path).unwrap_or_default().last().is_none_or(|byte| *byte == b'\n');
+        let torn = last_byte(&path).is_some_and(|byte| byte != b'\n');
         let text = format!("{}{line}\n", if torn { "\n" } else { "" });
         self.disk.append(&mut file, &path, text.as_bytes())?;
         self.disk.sync(&file, &path)
@@ -216,4 +217,13 @@ impl Store {
             Ok((sha256.to_owned(), setback.to_string()))
         })
     }
+}
+
+/// The last byte of a file; none when it is empty or cannot be read.
+fn last_byte(path: &Path) -> Option<u8> {
+    let mut file = File::open(path).ok()?;
+    file.seek(SeekFrom::End(-1)).ok()?;
+    let mut byte = [0];
+    file.read_exact(&mut byte).ok()?;
+    Some(byte[0])
 }

@@ -432,7 +432,9 @@ impl<'a> Connection<'a> {
     fn is_finished(&self) -> bool {
         let next_seq = self.owner.feed.borrow().next_seq;
         self.stop_by.is_some_and(|by| {
-            let drained = self.in_flight.is_empty() && self.lanes.is_drained(next_seq);
+            // An installation that ends with another bundle in charge is answered before that one takes over.
+            let answered = self.owner.model_runs.is_empty();
+            let drained = answered && self.in_flight.is_empty() && self.lanes.is_drained(next_seq);
             drained || Instant::now() >= by
         })
     }
