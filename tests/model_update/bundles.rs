@@ -227,7 +227,8 @@ pub fn scan(size_px: usize, seed: u64) -> Vec<u8> {
         seed,
     };
     let scan = generate(&params).scan;
-    let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({size_px}, {size_px}, 3), }}");
+    let mut header =
+        format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({size_px}, {size_px}, 3), }}");
     header.push_str(&" ".repeat((64 - (11 + header.len()) % 64) % 64));
     header.push('\n');
     let mut bytes = b"\x93NUMPY\x01\x00".to_vec();

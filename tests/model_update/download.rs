@@ -41,7 +41,11 @@ fn what_an_earlier_command_got_is_used_unless_the_server_has_another_version() {
     let said = device.model(&["install", &server.url]);
     assert_eq!(said.code, Some(0), "{said:?}");
     assert_eq!(device.current(), "light-1.2");
-    assert_eq!(server.header("range").last().unwrap(), &format!("bytes={third}-"), "it was asked for the rest");
+    assert_eq!(
+        server.header("range").last().unwrap(),
+        &format!("bytes={third}-"),
+        "it was asked for the rest"
+    );
 }
 
 #[test]

@@ -18,8 +18,7 @@ fn an_installation_that_is_killed_at_random_moments_leaves_a_whole_bundle_in_cha
     use rand_chacha::rand_core::{Rng, SeedableRng};
     let kills = if std::env::var_os("ZAL_LONG").is_some() { 1_000 } else { 20 };
     let device = Device::new("mqtt://127.0.0.1:1", "");
-    let sticks =
-        ["1.1", "1.2"].map(|v| device.stick(&format!("{v}.zalb"), &light().version(v).release()));
+    let sticks = ["1.1", "1.2"].map(|v| device.stick(&format!("{v}.zalb"), &light().version(v).release()));
     // How long an installation takes here; the moments are spread over all of it.
     let begin = Instant::now();
     assert_eq!(device.model(&["install", &sticks[0]]).code, Some(0));

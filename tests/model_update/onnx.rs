@@ -74,10 +74,13 @@ fn pool(size: u64, output: &str) -> Message {
 pub fn fatal_rgb() -> Vec<u8> {
     let sizes: Vec<u8> = [1_i64, 1, 1 << 44].iter().flat_map(|size| size.to_le_bytes()).collect();
     let shape = Message::default().varint(1, 3).varint(2, 7).text(8, "shape").bytes(9, &sizes);
+    // The specification's default is this, too; tract takes a 64-bit zero without it.
+    let tensor = Message::default().varint(1, 1).varint(2, 1).bytes(9, &[0; 4]);
+    let zero = Message::default().text(1, "value").message(5, tensor).varint(20, 4);
     let image = [None, Some(3), Some(224), Some(224)];
     let graph = Message::default()
         .message(1, pool(8, "pooled"))
-        .message(1, node("ConstantOfShape", &["shape"], "huge", vec![]))
+        .message(1, node("ConstantOfShape", &["shape"], "huge", vec![zero]))
         .message(1, node("ReduceMean", &["huge"], "mean", vec![ints("axes", &[0, 1, 2])]))
         .message(1, node("Add", &["pooled", "mean"], "stride8", vec![]))
         .message(1, pool(16, "stride16"))

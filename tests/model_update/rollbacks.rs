@@ -46,7 +46,10 @@ fn wrong_slow_and_fatal_bundles_are_turned_away_while_the_line_judges_every_part
             assert!(said.err.contains("the line goes on with the bundle it had"), "{what}: {said:?}");
             let status = device.status();
             let setback = &status["setback"];
-            assert_eq!((&status["state"], &status["current"]["name"]), (&"failed".into(), &"light-1.0".into()));
+            assert_eq!(
+                (&status["state"], &status["current"]["name"]),
+                (&"failed".into(), &"light-1.0".into())
+            );
             assert!(setback["text"].as_str().unwrap().contains(word), "{what}: {status}");
             if *what == "fatal" {
                 // Whether the allocation or the process fails first is the system's choice; never `load`,
@@ -59,7 +62,8 @@ fn wrong_slow_and_fatal_bundles_are_turned_away_while_the_line_judges_every_part
         }
     });
     assert!(parts > 5, "only {parts} parts came");
-    let results = || -> BTreeSet<u64> { broker.on("result").iter().map(super::fake_broker::Publish::seq).collect() };
+    let results =
+        || -> BTreeSet<u64> { broker.on("result").iter().map(super::fake_broker::Publish::seq).collect() };
     device.line.wait_for("every part's result", || results().len() as u64 == parts);
     for result in broker.on("result") {
         let body = result.json();
@@ -94,12 +98,18 @@ fn a_daemon_that_is_killed_again_and_again_on_trial_goes_back_and_an_orderly_end
     }
     run("light-1.1", false);
     run("light-1.1", false);
-    run("light-1.0", true);
+    let daemon = device.start();
+    let alarm = || broker.on("model_rolled_back").into_iter().map(|p| p.json()).find(|a| a["active"] == true);
+    device.line.wait_for("the alarm", || alarm().is_some());
+    assert!(alarm().unwrap()["text"].as_str().unwrap().contains("light-1.1"));
+    assert_eq!(births().last().map(String::as_str), Some("light-1.0"));
+    assert_eq!(daemon.terminate(), Some(0));
     let status = device.model(&["status", "--json"]);
     assert_eq!(status.code, Some(13), "{status:?}");
-    assert_eq!((&status.json()["state"], &status.json()["setback"]["code"]), (&"rolled_back".into(), &"boots".into()));
-    let alarm = broker.on("model_rolled_back").into_iter().map(|p| p.json()).find(|a| a["active"] == true);
-    assert!(alarm.is_some_and(|a| a["text"].as_str().unwrap().contains("light-1.1")));
+    assert_eq!(
+        (&status.json()["state"], &status.json()["setback"]["code"]),
+        (&"rolled_back".into(), &"boots".into())
+    );
     assert_eq!(device.model(&["confirm"]).code, Some(0), "taken note of");
     assert_eq!(device.model(&["status"]).code, Some(0));
 }

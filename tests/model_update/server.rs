@@ -80,11 +80,14 @@ fn serve(
     };
     heard.lock().unwrap().push(request);
     let size = offer.bytes.len();
-    let start = range.and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse::<usize>().ok());
+    let start =
+        range.and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse::<usize>().ok());
     let start = start.filter(|_| offer.ranges && condition == offer.etag);
     let tag = offer.etag.as_ref().map_or_else(String::new, |tag| format!("ETag: {tag}\r\n"));
     let (head, body) = match start {
-        _ if offer.status != 200 => (format!("HTTP/1.1 {} No\r\nContent-Length: 0\r\n", offer.status), &[][..]),
+        _ if offer.status != 200 => {
+            (format!("HTTP/1.1 {} No\r\nContent-Length: 0\r\n", offer.status), &[][..])
+        }
         Some(start) if start >= size => {
             (format!("HTTP/1.1 416 No\r\nContent-Range: bytes */{size}\r\nContent-Length: 0\r\n"), &[][..])
         }

@@ -130,9 +130,14 @@ fn shadow_mode_says_how_another_bundle_agrees_and_switches_nothing() {
         });
         assert_eq!(agreement.code, Some(0), "{agreement:?}");
         let agreement = agreement.json();
-        let parts = agreement["part_count"].as_u64().unwrap() + agreement["undecided_count"].as_u64().unwrap();
+        let parts =
+            agreement["part_count"].as_u64().unwrap() + agreement["undecided_count"].as_u64().unwrap();
         assert_eq!(parts, 4, "{agreement}");
-        assert_eq!(agreement["worst"].as_array().unwrap().len() as u64, agreement["part_count"], "{agreement}");
+        assert_eq!(
+            agreement["worst"].as_array().unwrap().len() as u64,
+            agreement["part_count"],
+            "{agreement}"
+        );
         if name == "twin.zalb" {
             assert!((agreement["rank_correlation"].as_f64().unwrap() - 1.0).abs() < 1e-9, "{agreement}");
             for pair in agreement["worst"].as_array().unwrap() {
@@ -140,7 +145,8 @@ fn shadow_mode_says_how_another_bundle_agrees_and_switches_nothing() {
                 assert!((a - b).abs() <= 1e-4 * a.abs(), "the same bundle, the same scores: {pair}");
             }
         } else {
-            let differ = agreement["worst"].as_array().unwrap().iter().any(|p| p["score"] != p["other_score"]);
+            let differ =
+                agreement["worst"].as_array().unwrap().iter().any(|p| p["score"] != p["other_score"]);
             assert!(differ, "{agreement}");
         }
     }

@@ -32,9 +32,17 @@ pub fn body(store: &Store, trusted: &TrustedKeys) -> Result<UpdateBody, StoreErr
         Phase::Failed { candidate: bundle, setback } | Phase::RolledBack { from: bundle, setback } => {
             Some((setback.code, setback.words.clone(), named(bundle)))
         }
+        // Whoever tested it is gone.
+        Phase::Testing { candidate } if progress.is_none() => {
+            Some((SetbackCode::Interrupted, "its test was interrupted".to_owned(), named(candidate)))
+        }
         _ => None,
     };
-    let state = progress.as_ref().map_or_else(|| state_of(&index.phase), |progress| progress.state);
+    let state = match (&progress, &index.phase) {
+        (Some(progress), _) => progress.state,
+        (None, Phase::Testing { .. }) => UpdateState::Failed,
+        (None, phase) => state_of(phase),
+    };
     Ok(UpdateBody {
         schema: UPDATE_SCHEMA.into(),
         session: String::new(),

@@ -6,6 +6,7 @@
 //! slower than the one before, or keeps a scan for too long is taken back at once, and one that ends the
 //! process is taken back when its starts are used up.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::thread::JoinHandle;
@@ -31,6 +32,9 @@ const SLOWER_LEAST_US: u64 = 20_000;
 /// What the daemon knows when a bundle is loaded for it.
 type Next = (Loaded, Updater);
 
+/// What tells one state of a file from the next: every change of the index is a new file.
+type Stamp = (SystemTime, u64, u64);
+
 /// Whether a start counts against a bundle on trial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
@@ -48,7 +52,9 @@ pub struct Updater {
     trial: Option<Trial>,
     begin: Instant,
     counted: u64,
-    seen: Option<[Option<(SystemTime, u64)>; 2]>,
+    seen: Option<[Option<Stamp>; 2]>,
+    /// The bundle that the store has in charge.
+    wanted: Option<String>,
     loading: Option<JoinHandle<Result<Option<Next>, Failure>>>,
     /// What could not be loaded: it is not tried again until the store says another one.
     unusable: Option<String>,
@@ -148,6 +154,7 @@ impl Updater {
             begin: Instant::now(),
             counted: 0,
             seen: None,
+            wanted: None,
             loading: None,
             unusable: None,
         }
@@ -173,7 +180,7 @@ impl Updater {
     fn has_changed(&mut self) -> bool {
         let stamp = |path: PathBuf| {
             let meta = path.metadata().ok()?;
-            Some((meta.modified().ok()?, meta.len()))
+            Some((meta.modified().ok()?, meta.len(), meta.ino()))
         };
         let now = [stamp(self.store.index_path()), stamp(say::path_in(self.store.root()))];
         let changed = self.seen != Some(now);
@@ -183,22 +190,26 @@ impl Updater {
 
     /// Takes note of what the store says now.
     fn note(&mut self, metrics: &Metrics) {
-        let trusted = match Settings::of(&self.config).trusted_keys() {
-            Ok(trusted) => trusted,
-            Err(failure) => return warn!(error = format!("{:#}", failure.error), "no update is shown"),
+        let index = match self.store.index() {
+            Ok(index) => index,
+            Err(error) => return warn!(%error, "the bundle store cannot be read"),
         };
-        let (index, body) = match (self.store.index(), status::body(&self.store, &trusted)) {
-            (Ok(index), Ok(body)) => (index, body),
-            (Err(error), _) | (_, Err(error)) => return warn!(%error, "the bundle store cannot be read"),
-        };
+        self.wanted.clone_from(&index.current);
         self.trial = match index.phase {
             Phase::Trial(ref trial) if index.current.as_deref() == Some(&*self.sha256) => Some(trial.clone()),
             _ => None,
         };
+        let body = Settings::of(&self.config)
+            .trusted_keys()
+            .map_err(|failure| failure.error)
+            .and_then(|trusted| Ok(status::body(&self.store, &trusted)?));
+        let body = match body {
+            Ok(body) => body,
+            Err(error) => return warn!(%error, "the update cannot be shown"),
+        };
         // Nobody has to be told of what somebody asked for.
-        let asked_for =
-            matches!(&index.phase, Phase::RolledBack { setback, .. } if setback.code == SetbackCode::Manual);
-        let rolled_back = matches!(index.phase, Phase::RolledBack { .. }) && !asked_for;
+        let rolled_back =
+            matches!(&index.phase, Phase::RolledBack { setback, .. } if setback.code != SetbackCode::Manual);
         let text = body.setback.as_ref().map(|s| format!("{}: {}: {}", s.bundle.name, s.code, s.text));
         metrics.alarms().set(AlarmCode::ModelRolledBack, rolled_back, &text.unwrap_or_default());
         metrics.set_update(body);
@@ -276,7 +287,7 @@ impl Updater {
             self.seen = None;
             return None;
         }
-        let wanted = self.store.index().ok()?.current?;
+        let wanted = self.wanted.clone()?;
         if wanted == self.sha256 || self.loading.is_some() || self.unusable.as_ref() == Some(&wanted) {
             return None;
         }

@@ -70,7 +70,13 @@ pub fn run(args: &Args) -> CommandResult {
     let mut store = settings.open_store()?;
     ensure_factory(&mut store, &settings, &trusted)?;
     expect_no_trial(&store)?;
-    let say = Say::new(args.store.json, Some(&settings.update.dir));
+    let mut say = Say::new(args.store.json, Some(&settings.update.dir));
+    if let Some(path) = settings.config.as_ref().and_then(|config| config.detector.bundle.as_ref()) {
+        say.line(&format!(
+            "note: the configuration names {}, so the daemon does not use this store: remove detector.bundle there",
+            path.display()
+        ));
+    }
     let installation = Installation { store, settings: &settings, trusted, say };
     let wanted = Wanted { origin, shadow_parts: args.shadow.into(), flips_max: args.shadow_flips_max };
     let outcome = installation.run(&wanted)?;

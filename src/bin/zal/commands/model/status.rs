@@ -1,8 +1,6 @@
 //! `zal model status`: which bundle judges and where an update stands. Exit code 13 after a rollback that
 //! nobody has taken note of, 12 or 13 after a failed test.
 
-use zal::bundle::store::{Phase, SetbackCode};
-
 use super::{StoreArgs, print_json};
 use crate::exit::{CommandResult, Exit};
 use crate::message::{BundleBody, UpdateBody};
@@ -34,11 +32,10 @@ pub fn run(args: &Args) -> CommandResult {
             );
         }
     }
-    let index = store.index().map_err(refusal::failure)?;
-    Ok(match index.phase {
-        Phase::Failed { setback, .. } => refusal::exit_of(setback.code),
-        Phase::RolledBack { setback, .. } if setback.code != SetbackCode::Manual => Exit::RolledBack,
-        _ => Exit::Ok,
+    Ok(match body.setback.as_ref().map(|setback| setback.code.as_str()) {
+        None | Some("manual") => Exit::Ok,
+        Some("self_test") => Exit::SelfTestMismatch,
+        Some(_) => Exit::RolledBack,
     })
 }
 
