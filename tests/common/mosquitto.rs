@@ -37,7 +37,7 @@ impl Mosquitto {
         let user = if fs::metadata("/proc/self").is_ok_and(|m| is_root(&m)) { "user root\n" } else { "" };
         let dir = folder.path().display();
         let text = format!(
-            "{user}listener {} 127.0.0.1\npersistence_location {dir}/\nmax_queued_messages 0\n{}\n",
+            "{user}listener {} 127.0.0.1\npersistence_location {dir}/\nmax_queued_messages 100000\n{}\n",
             address.port(),
             more.replace("{dir}", &dir.to_string())
         );

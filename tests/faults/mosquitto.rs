@@ -24,7 +24,7 @@ impl Mosquitto {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("mosquitto.conf");
-        let text = format!("listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\n");
+        let text = format!("listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 100000\n");
         std::fs::write(&path, text).unwrap();
         let name = if std::path::Path::new("/usr/sbin/mosquitto").exists() {
             "/usr/sbin/mosquitto"

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -76,7 +77,6 @@ fn settled(station: &Station) -> BTreeSet<String> {
 }
 
 #[test]
-#[ignore = "it has not been run to its end yet"]
 fn committed_results_outlive_every_power_cut() {
     if !has_program("strace") {
         return;
@@ -94,7 +94,7 @@ fn committed_results_outlive_every_power_cut() {
 
     let images = if is_long() { IMAGES_LONG } else { IMAGES_SHORT };
     let mut random = ChaCha8Rng::seed_from_u64(11);
-    let (mut committed_count, mut judged_twice) = (0, 0);
+    let (mut committed_count, mut judged_twice, mut starts) = (0, 0, Vec::new());
     for image in 0..images {
         let names = if image % 2 == 0 { Names::WithAnySync } else { Names::WithFolders };
         let cut = random.next_u32() as usize % (calls.len() + 1);
@@ -108,20 +108,25 @@ fn committed_results_outlive_every_power_cut() {
         }
         let target = tempfile::tempdir().unwrap();
         disk.write_image(&root, target.path(), &mut random);
-        let twice = check_image(target.path(), &committed, &format!("image {image}, call {cut}, {names:?}"));
+        let what = format!("image {image}, call {cut}, {names:?}");
+        let (twice, start) = check_image(target.path(), &committed, &what);
         committed_count += committed.len();
         judged_twice += twice;
+        starts.push(start);
     }
+    starts.sort_unstable();
     eprintln!(
         "{images} images of {} calls ({syncs} syncs): {committed_count} published results found again, \
-         {judged_twice} parts judged a second time",
-        calls.len()
+         {judged_twice} parts judged a second time; from the start to the birth message: median {:?}, longest {:?}",
+        calls.len(),
+        starts[images / 2],
+        starts[images - 1]
     );
     assert!(committed_count > images, "the cuts fall into the work");
 }
 
-/// Starts the daemon on an image; gives how many parts it judged again.
-fn check_image(root: &Path, committed: &BTreeMap<u64, String>, what: &str) -> usize {
+/// Starts the daemon on an image; gives how many parts it judged again, and how long the start took.
+fn check_image(root: &Path, committed: &BTreeMap<u64, String>, what: &str) -> (usize, Duration) {
     let broker = FakeBroker::start(|_| Answer::Confirm);
     let settings = Settings {
         broker: broker.url(),
@@ -131,8 +136,10 @@ fn check_image(root: &Path, committed: &BTreeMap<u64, String>, what: &str) -> us
     };
     let station = Station::new(settings);
     let settled = settled(&station);
+    let begin = Instant::now();
     let daemon = station.start();
     station.wait_for(&format!("{what}: the start"), || broker.count("birth") > 0);
+    let start = begin.elapsed();
     station.wait_for(&format!("{what}: scans leaving incoming/ and work/"), || {
         station.names("incoming").is_empty() && station.names("work").is_empty()
     });
@@ -157,5 +164,5 @@ fn check_image(root: &Path, committed: &BTreeMap<u64, String>, what: &str) -> us
     let parts: BTreeSet<&String> = held.values().collect();
     assert!(settled.iter().all(|part| parts.contains(part)), "{what}: {settled:?} settled, {parts:?} held");
     assert_eq!(parts.len(), PARTS, "{what}: every part has a result");
-    held.len() - parts.len()
+    (held.len() - parts.len(), start)
 }

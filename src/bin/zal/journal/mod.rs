@@ -38,7 +38,7 @@ use spill::Spill;
 
 pub use cap::Trimmed;
 pub use report::Report;
-pub use unacked::{Lane, Outgoing};
+pub use unacked::{Lane, Outgoing, Sending};
 pub use verdict::Verdict;
 
 /// Why the journal cannot be used.

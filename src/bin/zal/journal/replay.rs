@@ -23,12 +23,13 @@ impl Journal {
             if dry_run || count == 0 {
                 return Ok(count);
             }
-            transaction.execute(
-                "UPDATE results SET result_acked = 0, replay = 1 WHERE seq BETWEEN ?1 AND ?2",
-                bounds,
-            )?;
             let asked = tables::meta(&transaction, "replay_count")?.and_then(|text| text.parse().ok());
-            tables::set_meta(&transaction, "replay_count", &(asked.unwrap_or(0_u64) + 1).to_string())?;
+            let number = asked.unwrap_or(0_u64) + 1;
+            transaction.execute(
+                "UPDATE results SET result_acked = 0, replay = ?3 WHERE seq BETWEEN ?1 AND ?2",
+                [bounds[0], bounds[1], to_sql(number)],
+            )?;
+            tables::set_meta(&transaction, "replay_count", &number.to_string())?;
             transaction.commit()?;
             Ok(count)
         };

@@ -65,6 +65,11 @@ fn commit_many(journal: &mut Journal, count: u64) {
     }
 }
 
+/// A row's first way out.
+fn first(lane: Lane, seq: u64) -> Sending {
+    Sending { lane, seq, replay: 0 }
+}
+
 fn seqs(rows: &[Outgoing]) -> Vec<u64> {
     rows.iter().map(|row| row.seq).collect()
 }
@@ -111,10 +116,10 @@ fn a_batch_that_the_disk_refuses_is_kept_in_memory_whole_and_taken_over_later() 
     let mut acks = place.acks();
     assert_eq!(all_unacked(&acks), [1, 2, 3]);
     assert_eq!(seqs(&acks.unacked(Lane::Alert, 0..9, 9).unwrap()), [2]);
-    acks.ack(&[(Lane::Result, 2), (Lane::Result, 1)]).unwrap();
+    acks.ack(&[first(Lane::Result, 2), first(Lane::Result, 1)]).unwrap();
     assert_eq!((all_unacked(&acks), acks.depth().unwrap()), (vec![3], 1));
     assert!(acks.oldest_unacked_utc().unwrap().is_some(), "it waits in memory");
-    acks.ack(&[(Lane::Result, 3)]).unwrap();
+    acks.ack(&[first(Lane::Result, 3)]).unwrap();
     assert_eq!(acks.oldest_unacked_utc().unwrap(), None);
     assert_eq!(journal.disposition_of("b").unwrap(), None, "its scan must stay in work/");
     drop(journal);
@@ -158,7 +163,7 @@ fn lanes_are_confirmed_apart() {
     let mut acks = place.acks();
     assert_eq!(all_unacked(&acks), [1, 2, 3, 4]);
     assert_eq!(seqs(&acks.unacked(Lane::Alert, 0..u64::MAX, 10).unwrap()), [2, 3]);
-    acks.ack(&[(Lane::Result, 2), (Lane::Alert, 3), (Lane::Result, 1)]).unwrap();
+    acks.ack(&[first(Lane::Result, 2), first(Lane::Alert, 3), first(Lane::Result, 1)]).unwrap();
     assert_eq!(seqs(&acks.unacked(Lane::Result, 0..4, 10).unwrap()), [3]);
     assert_eq!(seqs(&acks.unacked(Lane::Alert, 0..u64::MAX, 10).unwrap()), [2]);
     assert_eq!(seqs(&acks.unacked(Lane::Result, 0..u64::MAX, 1).unwrap()), [3]);
@@ -235,7 +240,8 @@ fn the_oldest_confirmed_good_parts_go_first_and_an_unconfirmed_alert_never() {
         journal.commit(&mut [entry(&claim, kinds[index % 2], &mut body)]).unwrap();
     }
     // The first half is confirmed: even seqs are not ok.
-    let confirmed: Vec<_> = (1..=400).flat_map(|seq| [(Lane::Result, seq), (Lane::Alert, seq)]).collect();
+    let confirmed: Vec<_> =
+        (1..=400).flat_map(|seq| [first(Lane::Result, seq), first(Lane::Alert, seq)]).collect();
     journal.ack(&confirmed).unwrap();
     let has = |journal: &Journal, seq: u64| {
         let sql = "SELECT count(*) FROM results WHERE seq = ?1";
@@ -265,14 +271,19 @@ fn a_replay_marks_what_is_there_and_a_report_counts() {
     let mut journal = place.open();
     commit_many(&mut journal, 5);
     commit(&mut journal, "bad", "not_ok");
-    let everything: Vec<_> = (1..=6).map(|seq| (Lane::Result, seq)).collect();
+    let everything: Vec<_> = (1..=6).map(|seq| first(Lane::Result, seq)).collect();
     journal.ack(&everything).unwrap();
     let existing = Journal::open_existing(&place.path(), place.folder.path()).unwrap();
     assert_eq!(existing.replay(&(2..=90), true).unwrap(), 5);
     assert!(all_unacked(&journal).is_empty());
     assert_eq!((existing.replay(&(2..=3), false).unwrap(), journal.replay_count().unwrap()), (2, 1));
     let waiting = journal.unacked(Lane::Result, 0..99, 99).unwrap();
-    assert!(seqs(&waiting) == [2, 3] && waiting.iter().all(|row| row.replayed));
+    assert!(seqs(&waiting) == [2, 3] && waiting.iter().all(|row| row.replay == 1));
+    journal.ack(&[first(Lane::Result, 2)]).unwrap();
+    assert_eq!(all_unacked(&journal), [2, 3], "a confirmation from before the replay says nothing about it");
+    journal.ack(&[Sending { replay: 1, ..first(Lane::Result, 2) }]).unwrap();
+    assert_eq!(all_unacked(&journal), [3]);
+    existing.replay(&(2..=2), false).unwrap();
     let report = existing.report("2025-01-01T00:00:00.000Z").unwrap();
     assert_eq!((report.part_count, report.seq, report.unacked_count), (6, Some([1, 6]), 2));
     assert_eq!((report.evaluations["ok"], report.evaluations["not_ok"]), (5, 1));

@@ -13,6 +13,18 @@ pub enum Lane {
     Result,
 }
 
+/// One way of a row to the broker: what a confirmation is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Sending {
+    /// Where it goes.
+    pub lane: Lane,
+    /// Seq of the result.
+    pub seq: u64,
+    /// Number of the replay that asked for it; 0 when nobody did. A confirmation that was on its way when the
+    /// replay was asked for says nothing about the replay.
+    pub replay: u64,
+}
+
 /// One row to publish.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outgoing {
@@ -20,8 +32,8 @@ pub struct Outgoing {
     pub seq: u64,
     /// Its JSON as committed.
     pub body: String,
-    /// Whether someone asked for it again.
-    pub replayed: bool,
+    /// Number of the replay that asked for it; 0 when nobody did.
+    pub replay: u64,
 }
 
 impl Journal {
@@ -56,7 +68,7 @@ impl Journal {
     ///
     /// # Errors
     /// When SQLite fails.
-    pub fn ack(&mut self, rows: &[(Lane, u64)]) -> Result<(), JournalError> {
+    pub fn ack(&mut self, rows: &[Sending]) -> Result<(), JournalError> {
         let mut on_disk = Vec::new();
         for row in rows {
             let in_memory = self.spill.with(Ok(false), |memory| confirm(memory, *row))?;
@@ -113,16 +125,21 @@ fn read(
     connection
         .prepare_cached(sql)?
         .query_map(params![to_sql(range.start), to_sql(range.end), count_max], |row| {
-            Ok(Outgoing { seq: from_sql(row.get(0)?), body: row.get(1)?, replayed: row.get(2)? })
+            Ok(Outgoing { seq: from_sql(row.get(0)?), body: row.get(1)?, replay: from_sql(row.get(2)?) })
         })?
         .collect()
 }
 
-/// Whether the row is in this file.
-fn confirm(connection: &Connection, (lane, seq): (Lane, u64)) -> rusqlite::Result<bool> {
-    let sql = match lane {
-        Lane::Alert => "UPDATE results SET alert_acked = 1 WHERE seq = ?1",
-        Lane::Result => "UPDATE results SET result_acked = 1, replay = 0 WHERE seq = ?1",
+/// Whether the row is in this file and this sending was the one that it waited for.
+fn confirm(connection: &Connection, sending: Sending) -> rusqlite::Result<bool> {
+    let seq = to_sql(sending.seq);
+    let changed = match sending.lane {
+        Lane::Alert => {
+            connection.prepare_cached("UPDATE results SET alert_acked = 1 WHERE seq = ?1")?.execute([seq])?
+        }
+        Lane::Result => connection
+            .prepare_cached("UPDATE results SET result_acked = 1, replay = 0 WHERE seq = ?1 AND replay = ?2")?
+            .execute([seq, to_sql(sending.replay)])?,
     };
-    Ok(connection.prepare_cached(sql)?.execute([to_sql(seq)])? > 0)
+    Ok(changed > 0)
 }

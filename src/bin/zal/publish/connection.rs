@@ -13,7 +13,7 @@ use super::lanes::{Lanes, Pick};
 use super::packet::Message;
 use super::{Publisher, discovery, stopped, tls};
 use crate::alarms::AlarmCode;
-use crate::journal::{Journal, Lane};
+use crate::journal::{Journal, Lane, Sending};
 use crate::message::{BirthBody, StateBody, Status, UpdateBody};
 use crate::telemetry::utc_now;
 
@@ -34,7 +34,7 @@ const REPLIES_MAX: usize = 4;
 /// What a confirmation is for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Sent {
-    Row(Lane, u64),
+    Row(Sending),
     Status(Status),
     Own(&'static str),
     Alarm(AlarmCode),
@@ -45,8 +45,8 @@ impl Sent {
     /// Last level of the topic.
     const fn leaf(&self) -> &'static str {
         match self {
-            Self::Row(Lane::Alert, _) => "alert",
-            Self::Row(Lane::Result, _) => "result",
+            Self::Row(Sending { lane: Lane::Alert, .. }) => "alert",
+            Self::Row(Sending { lane: Lane::Result, .. }) => "result",
             Self::Status(_) => "status",
             Self::Own(leaf) => leaf,
             Self::Alarm(_) => "alarm",
@@ -83,6 +83,8 @@ pub(super) struct Connection<'a> {
     /// How often a replay had been asked for when the lanes were last rewound.
     replay_count: u64,
     files: [u8; 32],
+    /// Other files than those of this connection, as they were when last looked at.
+    renewed_files: Option<[u8; 32]>,
     files_seen: Instant,
     stop_by: Option<Instant>,
 }
@@ -109,6 +111,7 @@ impl<'a> Connection<'a> {
             refused_leaves: BTreeSet::new(),
             replay_count,
             files,
+            renewed_files: None,
             files_seen: Instant::now(),
             stop_by: None,
         }
@@ -184,11 +187,13 @@ impl<'a> Connection<'a> {
     }
 
     async fn publish_row(&mut self, pick: Pick) -> anyhow::Result<()> {
-        let sent = Sent::Row(pick.lane, pick.row.seq);
+        // Alerts are not repeated.
+        let replay = if pick.lane == Lane::Alert { 0 } else { pick.row.replay };
+        let sent = Sent::Row(Sending { lane: pick.lane, seq: pick.row.seq, replay });
         if self.in_flight.contains(&sent) {
             return Ok(());
         }
-        let historical = pick.historical || pick.row.replayed;
+        let historical = pick.historical || pick.row.replay > 0;
         let body = if historical { as_historical(pick.row.body) } else { pick.row.body };
         let mut message = Message::new(self.owner.topic(sent.leaf()), body);
         let excess = message.size_bytes().saturating_sub(self.link.packet_size_max);
@@ -341,6 +346,10 @@ impl<'a> Connection<'a> {
         if files == self.files {
             return false;
         }
+        // Someone may be in the middle of writing them: they count once they stay the same.
+        if self.renewed_files.replace(files) != Some(files) {
+            return false;
+        }
         if let Some(why) = block_in_place(|| self.owner.unusable_files()) {
             let text = format!("renewed files are not used: {why}");
             self.owner.metrics.alarms().raise(AlarmCode::CredentialsUnusable, text);
@@ -365,12 +374,12 @@ impl<'a> Connection<'a> {
             self.last_ack = Instant::now();
             let taken = self.is_confirmed(&sent, outcome);
             match sent {
-                Sent::Row(lane, seq) if taken => {
-                    self.lanes.confirmed(lane);
+                Sent::Row(sending) if taken => {
+                    self.lanes.confirmed(sending.lane);
                     self.owner.metrics.count_published();
-                    confirmed.push((lane, seq));
+                    confirmed.push(sending);
                 }
-                Sent::Row(lane, seq) => self.lanes.refused(lane, seq),
+                Sent::Row(sending) => self.lanes.refused(sending.lane, sending.seq),
                 _ => {}
             }
             next = self.notices.try_join_next().and_then(Result::ok);
