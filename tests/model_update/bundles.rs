@@ -171,6 +171,14 @@ fn with_expected_results(parts: Parts) -> Parts {
     parts.with(|manifest| manifest["golden"] = golden(serde_json::to_value([result]).unwrap()))
 }
 
+/// [`light`] with ten times the neighbours, so about ten times slower, and right in every other respect.
+pub fn heavy() -> Parts {
+    with_expected_results(light().with(|manifest| {
+        manifest["name"] = "heavy".into();
+        manifest["modes"][0]["params"]["describe"]["fpfh"]["k"] = 1000.into();
+    }))
+}
+
 /// Many times slower than [`light`] and right in every other respect: all branches of the demo bundle.
 pub fn slow() -> Parts {
     Parts::of(DEMO).with(|manifest| manifest["name"] = "slow".into())

@@ -54,8 +54,12 @@ impl Device {
     }
 
     fn command(&self, args: &[&str]) -> Command {
+        self.command_with("zal.toml", args)
+    }
+
+    fn command_with(&self, config: &str, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_zal"));
-        command.arg("model").args(args).arg("--config").arg(self.line.path("zal.toml"));
+        command.arg("model").args(args).arg("--config").arg(self.line.path(config));
         command.env("ZAL_STATE_DIR", self.line.path("state"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -63,7 +67,12 @@ impl Device {
 
     /// Runs `zal model` to its end.
     pub fn model(&self, args: &[&str]) -> Said {
-        let output = self.command(args).output().unwrap();
+        self.model_with("zal.toml", args)
+    }
+
+    /// As [`Device::model`], with another configuration of the folder.
+    pub fn model_with(&self, config: &str, args: &[&str]) -> Said {
+        let output = self.command_with(config, args).output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Said { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
     }

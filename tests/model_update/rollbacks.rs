@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::bundles::{fatal, light, slow, wrong};
+use super::bundles::{fatal, heavy, light, slow, wrong};
 use super::device::Device;
 use super::fake_broker::{Answer, FakeBroker};
 
@@ -73,6 +73,48 @@ fn wrong_slow_and_fatal_bundles_are_turned_away_while_the_line_judges_every_part
     let update = broker.on("update").last().unwrap().json();
     assert_eq!((&update["state"], &update["current"]["name"]), (&"failed".into(), &"light-1.0".into()));
     assert_eq!(broker.on("birth").len(), 1, "the daemon never began anew");
+    assert_eq!(daemon.terminate(), Some(0));
+}
+
+#[test]
+fn a_bundle_that_turns_out_slow_on_the_line_is_taken_back_without_a_part_lost() {
+    let broker = FakeBroker::start(|_| Answer::Confirm);
+    let device = Device::new(broker.url(), "");
+    // Whoever installs it is told to let it pass; the daemon is not.
+    let text = std::fs::read_to_string(device.line.path("zal.toml")).unwrap();
+    let lenient = text.replace("trial_parts = 4", "trial_parts = 50\nslower_max = 1000.0");
+    std::fs::write(device.line.path("lenient.toml"), lenient).unwrap();
+    let daemon = device.start();
+    let births = || -> Vec<String> {
+        broker.on("birth").iter().map(|b| b.json()["bundle"].as_str().unwrap().to_owned()).collect()
+    };
+    device.line.wait_for("birth", || births().len() == 1);
+    let results =
+        || -> BTreeSet<u64> { broker.on("result").iter().map(super::fake_broker::Publish::seq).collect() };
+    let mut parts = 0;
+    let mut judge = |count: u64| {
+        for _ in 0..count {
+            parts += 1;
+            device.hand_in(&format!("part{parts:04}.npy"), parts);
+        }
+        device.line.wait_for("every part's result", || results().len() as u64 == parts);
+    };
+    judge(6);
+    let path = device.stick("heavy.zalb", &heavy().release());
+    let said = device.model_with("lenient.toml", &["install", &path]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    device.line.wait_for("the swap", || births().len() == 2);
+    judge(6);
+    device.line.wait_for("the bundle before", || births().len() == 3);
+    assert_eq!(births(), ["light-1.0", "heavy-1.0", "light-1.0"]);
+    judge(2);
+    assert!(results().into_iter().eq(1..=14), "no seq is missing");
+    assert!(broker.on("result").iter().all(|result| result.json()["score"].as_f64().is_some()));
+    let status = device.status();
+    assert_eq!((&status["state"], &status["setback"]["code"]), (&"rolled_back".into(), &"latency".into()));
+    device.line.wait_for("the alarm", || {
+        broker.on("model_rolled_back").last().is_some_and(|alarm| alarm.json()["active"] == true)
+    });
     assert_eq!(daemon.terminate(), Some(0));
 }
 
