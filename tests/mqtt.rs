@@ -228,7 +228,9 @@ fn commands_are_answered_once_and_wrong_ones_with_the_reason() {
     assert_eq!(ask(&broker, &line, "trigger", "t1", r#"{"request_id": "t1"}"#)["outcome"], "done");
 
     let code = |verb: &str, id: &str, body: &str| ask(&broker, &line, verb, id, body)["code"].clone();
-    assert_eq!(code("model_install", "m1", r#"{"request_id": "m1"}"#), "not_supported");
+    assert_eq!(code("model_install", "m1", r#"{"request_id": "m1"}"#), "bad_value");
+    // The configuration of this line names its bundle.
+    assert_eq!(code("model_install", "m2", r#"{"request_id": "m2", "path": "/b.zalb"}"#), "not_supported");
     assert_eq!(code("dance", "d1", r#"{"request_id": "d1"}"#), "unknown_verb");
     assert_eq!(code("trigger", "unknown", "{"), "bad_json");
     let endless = format!("{{\"request_id\": \"{}\"}}", "x".repeat(5_000));

@@ -17,6 +17,7 @@ mod archive;
 mod assemble;
 mod golden;
 mod signature;
+pub mod store;
 
 use std::path::{Path, PathBuf};
 
@@ -25,7 +26,7 @@ use thiserror::Error;
 pub use archive::write_archive;
 pub use golden::{GoldenOutcome, GoldenResult, GoldenScan, MAP_QUANTILES};
 pub use manifest::{FileEntry, FileRole, Judgement, JudgementOfClass, Manifest, ModeSection, Provenance};
-pub use signature::{DEV_PUBLIC_KEY, Signer, TrustedKeys};
+pub use signature::{DEV_PUBLIC_KEY, Signed, Signer, TrustedKeys};
 
 use crate::bank::BankError;
 use crate::detector::{Detector, DetectorError, Mode};
@@ -111,7 +112,7 @@ pub enum BundleError {
 #[derive(Debug)]
 pub struct Bundle {
     manifest: Manifest,
-    signer: Signer,
+    signed: Signed,
     source: Source,
     /// Start of every manifest file in the source, in the manifest's order.
     offsets: Vec<u64>,
@@ -134,12 +135,23 @@ impl Bundle {
         Self::from_source(Source::Memory(bytes), trusted)
     }
 
+    /// What a file of the bundle store says of itself, without its payload being read: for showing it. The
+    /// store has checked the payload when it took it in, and checks the whole file's hash at every start.
+    ///
+    /// # Errors
+    /// When manifest and signature are not what a trusted key signed.
+    pub fn peek(path: &Path, trusted: &TrustedKeys) -> Result<(Manifest, Signed), BundleError> {
+        let head = archive::read_head(&mut Source::file(path)?)?;
+        let signed = signature::verify(&head.manifest, &head.signature, trusted)?;
+        Ok((Manifest::parse(&head.manifest)?, signed))
+    }
+
     fn from_source(mut source: Source, trusted: &TrustedKeys) -> Result<Self, BundleError> {
         let head = archive::read_head(&mut source)?;
-        let signer = signature::verify(&head.manifest, &head.signature, trusted)?;
+        let signed = signature::verify(&head.manifest, &head.signature, trusted)?;
         let manifest = Manifest::parse(&head.manifest)?;
         let offsets = archive::check_payload(&mut source, &manifest)?;
-        Ok(Self { manifest, signer, source, offsets })
+        Ok(Self { manifest, signed, source, offsets })
     }
 
     /// `name-version` of the bundle.
@@ -157,7 +169,13 @@ impl Bundle {
     /// Which kind of key signed it.
     #[must_use]
     pub const fn signer(&self) -> Signer {
-        self.signer
+        self.signed.signer
+    }
+
+    /// Id of the key that signed it, as minisign shows it.
+    #[must_use]
+    pub fn key_id(&self) -> &str {
+        &self.signed.key_id
     }
 
     /// Reads one payload file and checks it against the manifest again.

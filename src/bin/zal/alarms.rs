@@ -49,11 +49,13 @@ pub enum AlarmCode {
     CertificateExpiring,
     /// A changed configuration was refused; the old one is in use.
     ConfigRefused,
+    /// A new bundle did not prove itself; the one before judges again.
+    ModelRolledBack,
 }
 
 impl AlarmCode {
     /// All codes, in their order.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::IntakeFailing,
         Self::Overrun,
         Self::JournalFailing,
@@ -70,6 +72,7 @@ impl AlarmCode {
         Self::CredentialsUnusable,
         Self::CertificateExpiring,
         Self::ConfigRefused,
+        Self::ModelRolledBack,
     ];
 
     /// The word in topics, bodies and metrics.
@@ -91,6 +94,7 @@ impl AlarmCode {
             Self::CredentialsUnusable => "credentials_unusable",
             Self::CertificateExpiring => "certificate_expiring",
             Self::ConfigRefused => "config_refused",
+            Self::ModelRolledBack => "model_rolled_back",
         }
     }
 
@@ -129,6 +133,9 @@ impl AlarmCode {
             }
             Self::CertificateExpiring => "renew the certificate; new files are taken without a restart",
             Self::ConfigRefused => "correct the file (zal run --check shows the problems) and reload again",
+            Self::ModelRolledBack => {
+                "the line judges with the bundle before; zal model log says why; zal model confirm takes note of it"
+            }
         }
     }
 

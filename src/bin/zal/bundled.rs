@@ -10,21 +10,27 @@ use crate::runtime;
 /// The demo bundle that the program carries, so that it works with nothing installed. The
 /// device package leaves it out.
 #[cfg(feature = "demo")]
-const DEMO_BUNDLE: &[u8] = include_bytes!("../../../models/demo.zalb");
+pub const DEMO_BUNDLE: Option<&[u8]> = Some(DEMO_BYTES);
+#[cfg(feature = "demo")]
+const DEMO_BYTES: &[u8] = include_bytes!("../../../models/demo.zalb");
+
+/// This build carries none.
+#[cfg(not(feature = "demo"))]
+pub const DEMO_BUNDLE: Option<&[u8]> = None;
 
 /// Opens the bundle at `path`, or the embedded demo bundle.
 ///
 /// # Errors
 /// When the bundle is refused, or none is given and none is embedded.
 pub fn open(path: Option<&Path>) -> Result<Bundle, Failure> {
-    let trusted = trusted_keys()?;
+    let trusted = trusted_keys(&key_folders())?;
     let Some(path) = path else { return open_embedded(&trusted) };
     Bundle::open(path, &trusted).map_err(refused)
 }
 
 #[cfg(feature = "demo")]
 fn open_embedded(trusted: &TrustedKeys) -> Result<Bundle, Failure> {
-    Bundle::from_bytes(DEMO_BUNDLE, trusted).map_err(refused)
+    Bundle::from_bytes(DEMO_BYTES, trusted).map_err(refused)
 }
 
 #[cfg(not(feature = "demo"))]
@@ -33,27 +39,38 @@ fn open_embedded(_trusted: &TrustedKeys) -> Result<Bundle, Failure> {
         .hint("name one with --bundle FILE.zalb"))
 }
 
-/// The development key and the `.pub` files of `/etc/zal/keys` and `keys` in the state folder.
-fn trusted_keys() -> Result<TrustedKeys, Failure> {
-    let mut texts = Vec::new();
-    for folder in [PathBuf::from("/etc/zal/keys"), runtime::state_dir().join("keys")] {
-        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
-        for path in entries.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "pub"))
-        {
-            let text = std::fs::read_to_string(&path).map_err(|error| {
-                Failure::new(
-                    Exit::Io,
-                    anyhow::anyhow!("cannot read the trusted key {}: {error}", path.display()),
-                )
-            })?;
-            texts.push(text);
-        }
+/// Where keys are looked for: `/etc/zal/keys` and `keys` in the state folder.
+pub fn key_folders() -> Vec<PathBuf> {
+    vec![PathBuf::from("/etc/zal/keys"), runtime::state_dir().join("keys")]
+}
+
+/// The development key and the `.pub` files of the folders, without those in their `revoked/`.
+///
+/// # Errors
+/// When a key cannot be read or does not parse.
+pub fn trusted_keys(folders: &[PathBuf]) -> Result<TrustedKeys, Failure> {
+    let (mut trusted, mut revoked) = (Vec::new(), Vec::new());
+    for folder in folders {
+        trusted.extend(keys_in(folder)?);
+        revoked.extend(keys_in(&folder.join("revoked"))?);
     }
-    TrustedKeys::new(&texts).map_err(refused)
+    TrustedKeys::new(&trusted).and_then(|keys| keys.without(&revoked)).map_err(refused)
+}
+
+fn keys_in(folder: &Path) -> Result<Vec<String>, Failure> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Ok(Vec::new()) };
+    let keys = entries.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "pub"));
+    keys.map(|path| {
+        std::fs::read_to_string(&path).map_err(|error| {
+            let error = anyhow::anyhow!("cannot read the key {}: {error}", path.display());
+            Failure::new(Exit::Io, error).hint("without it nobody can say which bundles are trusted")
+        })
+    })
+    .collect()
 }
 
 /// The exit code that fits why a bundle was refused.
-fn refused(error: BundleError) -> Failure {
+pub fn refused(error: BundleError) -> Failure {
     match &error {
         BundleError::Read { .. } => Failure::new(Exit::NoInput, error).hint("give the path of a .zalb file"),
         BundleError::Signature { .. } => Failure::new(Exit::Refused, error)

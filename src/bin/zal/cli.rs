@@ -33,6 +33,8 @@ pub enum Command {
     Calibrate(commands::calibrate::Args),
     /// Judge the bundle's golden scans again and compare the figures
     Selftest(commands::selftest::Args),
+    /// Say which bundle judges; install, confirm, roll back
+    Model(commands::model::Args),
     /// Publish results of the journal again
     Replay(commands::replay::Args),
     /// Say what the journal holds: parts, verdicts, reasons, what is not confirmed or was removed
@@ -53,6 +55,7 @@ impl Command {
             Self::Bench(args) => commands::bench::run(args),
             Self::Calibrate(args) => commands::calibrate::run(args),
             Self::Selftest(args) => commands::selftest::run(args),
+            Self::Model(args) => commands::model::run(args),
             Self::Replay(args) => commands::replay::run(args),
             Self::Report(args) => commands::report::run(args),
             Self::SetupRuntime(args) => commands::setup_runtime::run(args),

@@ -23,14 +23,14 @@ use zal::detector::Detector;
 
 use crate::acquire::intake::{Acquired, Intake, Wake};
 use crate::acquire::{Claim, Spool, Suspects};
-use crate::alarms::{AlarmCode, Alarms};
+use crate::alarms::AlarmCode;
 use crate::config::{self, Config};
-use crate::control::{Answers, SelfTest};
+use crate::control::{Answers, ModelTool, SelfTest};
 use crate::exit::{Exit, Failure};
 use crate::journal::Journal;
 use crate::message::EngineBody;
 use crate::publish::Publisher;
-use crate::record::{Feed, Identity, Recorder};
+use crate::record::{BundleOrigin, Feed, Identity, Recorder};
 use crate::telemetry::{Metrics, new_session, words_of};
 use crate::worker::{Calibrator, Deadlines, Judged, Worker};
 use crate::{clock, http};
@@ -82,10 +82,20 @@ pub enum Signals {
     Default,
 }
 
+/// What the main thread sees at every look after the others.
+pub struct Look<'a> {
+    /// Counters and alarms of this run.
+    pub metrics: &'a Metrics,
+    /// Whether a reload was asked for.
+    pub reload: bool,
+}
+
 /// A detector that is loaded and tested, with what it was loaded from.
 pub struct Loaded {
     config: Config,
     bundle: String,
+    origin: BundleOrigin,
+    models: Option<ModelTool>,
     detector: Detector,
     /// What the self-test found wrong.
     wrong: Option<String>,
@@ -95,13 +105,13 @@ pub struct Loaded {
 ///
 /// # Errors
 /// When the bundle cannot be loaded.
-pub fn load(config: Config, bundle: &Bundle) -> Result<Loaded, Failure> {
+pub fn load(config: Config, bundle: &Bundle, origin: BundleOrigin) -> Result<Loaded, Failure> {
     let mut detector = bundle
         .detector(config.detector.mode, &config.engine_options())
         .map_err(|error| Failure::new(Exit::BadData, error))?;
     let wrong = if config.detector.selftest { self_test(bundle, &mut detector) } else { None };
     detector.set_clock(clock::monotonic);
-    Ok(Loaded { config, bundle: bundle.name(), detector, wrong })
+    Ok(Loaded { config, bundle: bundle.name(), origin, models: None, detector, wrong })
 }
 
 /// What is wrong with the detector's scores, in words. It is also the networks' warm-up.
@@ -124,17 +134,28 @@ fn self_test(bundle: &Bundle, detector: &mut Detector) -> Option<String> {
 /// # Errors
 /// As [`load`] and [`Loaded::start`].
 pub fn start(config: &Config, bundle: &Bundle, signals: Signals) -> Result<Daemon, Failure> {
-    load(config.clone(), bundle)?.start(signals)
+    load(config.clone(), bundle, BundleOrigin::default())?.start(signals)
 }
 
 impl Loaded {
+    /// What the self-test found wrong.
+    pub fn wrong(&self) -> Option<&str> {
+        self.wrong.as_deref()
+    }
+
+    /// Takes commands to the bundle store over MQTT.
+    pub fn with_models(self, models: Option<ModelTool>) -> Self {
+        Self { models, ..self }
+    }
+
     /// Starts the daemon.
     ///
     /// # Errors
     /// When spool, journal or the HTTP port cannot be used.
     pub fn start(self, signals: Signals) -> Result<Daemon, Failure> {
-        let Self { config, bundle, detector, wrong } = self;
-        let daemon = open(&config, bundle, detector, signals)?;
+        let Self { config, bundle, origin, models, detector, wrong } = self;
+        let identity = identity_of(&config, bundle, origin, &detector);
+        let daemon = open(&config, identity, models, detector, signals)?;
         if let Some(text) = wrong {
             daemon.metrics.alarms().raise(AlarmCode::SelfTestFailed, text);
         }
@@ -143,8 +164,14 @@ impl Loaded {
 }
 
 /// Opens everything that can fail, then starts the threads.
-fn open(config: &Config, bundle: String, detector: Detector, signals: Signals) -> Result<Daemon, Failure> {
-    let identity = Arc::new(identity_of(config, bundle, &detector));
+fn open(
+    config: &Config,
+    identity: Identity,
+    models: Option<ModelTool>,
+    detector: Detector,
+    signals: Signals,
+) -> Result<Daemon, Failure> {
+    let identity = Arc::new(identity);
     let fallback = fallback_of(config, &detector);
     info!(
         session = identity.session,
@@ -166,7 +193,7 @@ fn open(config: &Config, bundle: String, detector: Detector, signals: Signals) -
     let io = |error| Failure::new(Exit::Io, error);
     let journal = Journal::open(path, &base, spill_dir).map_err(io)?;
     let acks = Journal::open_for_acks(path, spill_dir).map_err(io)?;
-    let daemon = Assembly { config, identity, spool, journal, acks, detector, signals }.start()?;
+    let daemon = Assembly { config, identity, models, spool, journal, acks, detector, signals }.start()?;
     if let Some(text) = fallback {
         daemon.metrics.alarms().raise(AlarmCode::EngineFallback, text);
     }
@@ -182,7 +209,7 @@ fn fallback_of(config: &Config, detector: &Detector) -> Option<String> {
         .then(|| format!("{expected} is expected, {} with {} runs: {why}", report.engine, report.provider))
 }
 
-fn identity_of(config: &Config, bundle: String, detector: &Detector) -> Identity {
+fn identity_of(config: &Config, bundle: String, origin: BundleOrigin, detector: &Detector) -> Identity {
     let report = detector.engine();
     for reason in &report.passed_over {
         warn!(reason, "a better engine was passed over");
@@ -191,6 +218,7 @@ fn identity_of(config: &Config, bundle: String, detector: &Detector) -> Identity
         session: new_session(),
         recipe: config.spool.recipe.clone(),
         bundle,
+        origin,
         mode: serde_json::to_value(config.detector.mode)
             .ok()
             .and_then(|mode| mode.as_str().map(str::to_owned))
@@ -255,6 +283,7 @@ fn recorder(
 struct Assembly<'a> {
     config: &'a Config,
     identity: Arc<Identity>,
+    models: Option<ModelTool>,
     spool: Spool,
     journal: Journal,
     acks: Journal,
@@ -416,7 +445,9 @@ impl Assembly<'_> {
             stop_timeout: Duration::from_millis(self.config.deadline.stop_ms),
             metrics: Arc::clone(metrics),
             waker: waker.clone(),
-            selftest: SelfTest::new(self.config),
+            selftest: SelfTest::new(self.config, self.identity.origin.path.as_deref()),
+            models: self.models.clone(),
+            model_runs: tokio::task::JoinSet::new(),
             raised: std::collections::BTreeSet::new(),
             answers: Answers::default(),
             selftests: tokio::task::JoinSet::new(),
@@ -509,13 +540,12 @@ impl Daemon {
         Stopper { stop: Arc::clone(&self.stop), waker: self.waker.clone() }
     }
 
-    /// Looks after the daemon until it is stopped, then ends it in order. A reload that was
-    /// asked for calls `on_reload`; when that gives something, the daemon ends too and hands
-    /// it out.
+    /// Looks after the daemon until it is stopped, then ends it in order. Every look calls
+    /// `on_look`; when that gives something, the daemon ends too and hands it out.
     ///
     /// # Errors
     /// When a thread ended by itself, which is a bug.
-    pub fn run_to_end<T>(self, mut on_reload: impl FnMut(&Alarms) -> Option<T>) -> anyhow::Result<Option<T>> {
+    pub fn run_to_end<T>(self, mut on_look: impl FnMut(Look<'_>) -> Option<T>) -> anyhow::Result<Option<T>> {
         let mut failed = None;
         let mut next = None;
         while !self.stop.load(Ordering::Relaxed) && failed.is_none() && next.is_none() {
@@ -530,9 +560,8 @@ impl Daemon {
                 // Outside of systemd there is nobody to tell.
                 let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
             }
-            if self.reload.swap(false, Ordering::Relaxed) {
-                next = on_reload(self.metrics.alarms());
-            }
+            let reload = self.reload.swap(false, Ordering::Relaxed);
+            next = on_look(Look { metrics: &self.metrics, reload });
         }
         let crashed = failed.filter(|_| !self.stop.load(Ordering::Relaxed));
         if let Some(name) = &crashed {

@@ -28,6 +28,7 @@ mod publish;
 mod record;
 mod runtime;
 mod telemetry;
+mod update;
 mod worker;
 
 fn main() -> ExitCode {

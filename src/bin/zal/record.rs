@@ -3,7 +3,7 @@
 //! disk costs one wait for several parts. When the disk takes nothing, results go on through
 //! the journal's memory and their scans stay where they are until the disk has them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -48,12 +48,25 @@ pub struct Identity {
     pub recipe: String,
     /// `name-version` of the bundle.
     pub bundle: String,
+    /// Its file and who signed it.
+    pub origin: BundleOrigin,
     /// `line` or `paper`.
     pub mode: String,
     /// What runs the networks.
     pub engine: EngineBody,
     /// Hash of the configuration.
     pub config_hash: String,
+}
+
+/// Where a bundle in use comes from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BundleOrigin {
+    /// Its file; none when it is within the program.
+    pub path: Option<PathBuf>,
+    /// Hash of the file, when it is of the bundle store.
+    pub sha256: Option<String>,
+    /// Which kind of key signed it, and the key's id.
+    pub signer: String,
 }
 
 impl Identity {
@@ -237,6 +250,7 @@ impl Recorder {
         for (stage, ms) in judged.intake_ms.iter().chain(&judged.detection.timing.stages_ms) {
             self.metrics.note_stage(stage, Duration::try_from_secs_f32(ms / 1e3).unwrap_or_default());
         }
+        self.metrics.note_judged(&judged.detection);
         if judged.detection.reasons.iter().any(|reason| reason.code == "overrun") {
             self.metrics.count_overrun();
         }

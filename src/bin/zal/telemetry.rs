@@ -3,7 +3,7 @@
 mod exposition;
 mod histogram;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -12,12 +12,14 @@ use std::time::{Duration, Instant};
 use tracing_subscriber::EnvFilter;
 
 use crate::alarms::{AlarmCode, Alarms};
-use crate::message::{ClockBody, Counts, EvaluationBody};
+use crate::message::{ClockBody, Counts, EvaluationBody, UpdateBody};
 use exposition::disk_free_bytes;
 use histogram::Histogram;
 
 /// Stages that are told apart; the detector has about a dozen.
 const STAGES_MAX: usize = 64;
+/// Detections whose times are remembered, to compare one bundle with the next.
+const DETECT_TIMES_MAX: usize = 64;
 
 /// Starts the log on stderr; `RUST_LOG` overrides `level`. JSON lines when stderr is not a terminal
 /// and `json` asks for it. Calling it twice is harmless.
@@ -104,6 +106,8 @@ pub struct Metrics {
     connection_count: AtomicU64,
     mqtt_connected: AtomicBool,
     ready: AtomicBool,
+    judged: Mutex<JudgedSoFar>,
+    update: Mutex<Option<UpdateBody>>,
     alarms: Alarms,
     info: OnceLock<Vec<(&'static str, String)>>,
     disks: OnceLock<Vec<(&'static str, PathBuf)>>,
@@ -127,10 +131,32 @@ impl Default for Metrics {
             connection_count: zero(),
             mqtt_connected: AtomicBool::new(false),
             ready: AtomicBool::new(false),
+            judged: Mutex::default(),
+            update: Mutex::default(),
             alarms: Alarms::default(),
             info: OnceLock::new(),
             disks: OnceLock::new(),
         }
+    }
+}
+
+/// What a bundle has done since it was loaded.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JudgedSoFar {
+    /// Parts that have a score.
+    pub scored_count: u64,
+    /// Parts on which the detector itself failed.
+    pub failed_count: u64,
+    /// Microseconds of the newest detections that gave a score.
+    detect_us: VecDeque<u64>,
+}
+
+impl JudgedSoFar {
+    /// Median time of a detection; none while fewer than `least` are known.
+    pub fn median_us(&self, least: usize) -> Option<u64> {
+        let mut sorted: Vec<u64> = self.detect_us.iter().copied().collect();
+        sorted.sort_unstable();
+        (sorted.len() >= least.max(1)).then(|| sorted[sorted.len() / 2])
     }
 }
 
@@ -179,6 +205,37 @@ impl Metrics {
         } else if stages.len() < STAGES_MAX {
             stages.entry(stage.to_owned()).or_default().note(duration);
         }
+    }
+
+    /// Notes a committed detection, so that a bundle on trial can prove itself.
+    pub fn note_judged(&self, detection: &zal::detector::Detection) {
+        let mut judged = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
+        judged.failed_count += u64::from(detection.reasons.iter().any(|r| r.code == "internal_error"));
+        if detection.score.is_none() {
+            return;
+        }
+        judged.scored_count += 1;
+        if judged.detect_us.len() == DETECT_TIMES_MAX {
+            judged.detect_us.pop_front();
+        }
+        let ms: f32 = detection.timing.stages_ms.iter().map(|(_, ms)| ms).sum();
+        let time = Duration::try_from_secs_f32(ms / 1e3).unwrap_or_default();
+        judged.detect_us.push_back(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+    }
+
+    /// What this run's bundle has done.
+    pub fn judged_so_far(&self) -> JudgedSoFar {
+        self.judged.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What the update of the bundle does; none without a bundle store.
+    pub fn update(&self) -> Option<UpdateBody> {
+        self.update.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Sets [`Metrics::update`].
+    pub fn set_update(&self, body: UpdateBody) {
+        *self.update.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
     }
 
     /// Counts a part that waited too long.

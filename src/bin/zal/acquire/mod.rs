@@ -82,6 +82,12 @@ pub struct Claim {
     pub in_place: Option<String>,
 }
 
+/// The scan's file in the folder of a claim, wherever that folder lies by now.
+pub fn scan_file(folder: &Path) -> Option<PathBuf> {
+    let path = folder.join(first_scan_in(folder)?);
+    if path.is_dir() { first_scan_in(&path).map(|inner| path.join(inner)) } else { Some(path) }
+}
+
 impl Spool {
     /// Makes the folders that are missing.
     ///

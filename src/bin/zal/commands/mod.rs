@@ -1,6 +1,7 @@
 //! One file per subcommand.
 
 pub mod inspect;
+pub mod model;
 pub mod replay;
 pub mod report;
 pub mod run;

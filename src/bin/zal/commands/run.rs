@@ -7,8 +7,11 @@ use tracing::info;
 
 use crate::alarms::{AlarmCode, Alarms};
 use crate::config::{self, Config, ConfigError};
+use crate::control::ModelTool;
 use crate::daemon::{Daemon, Loaded, Signals};
 use crate::exit::{CommandResult, Exit, Failure};
+use crate::record::BundleOrigin;
+use crate::update::updater::{self, Start, Updater};
 use crate::{bundled, daemon, telemetry};
 
 /// Arguments of `zal run`.
@@ -36,43 +39,60 @@ pub fn run(args: &Args) -> CommandResult {
         return Ok(Exit::Ok);
     }
     telemetry::start_log("info", args.log_json);
-    let mut loaded = load(config.clone())?;
+    let mut next = load(&config, &args.config, Start::Counted)?;
     let mut in_use = config;
     let mut former = None;
     loop {
-        let daemon = start(loaded, former.take())?;
+        let (daemon, mut updater) = start(next, former.take(), &args.config)?;
         tell(sd_notify::NotifyState::Ready);
         info!(incoming = %in_use.spool.dir.join("incoming").display(), "ready");
-        let next = daemon
-            .run_to_end(|alarms| reload(&args.config, alarms))
+        let end = daemon
+            .run_to_end(|look| {
+                let reloaded = look.reload.then(|| reload(&args.config, look.metrics.alarms())).flatten();
+                reloaded.or_else(|| {
+                    let (config, (loaded, updater)) = updater.as_mut()?.look(look.metrics)?;
+                    let loaded = loaded.with_models(model_tool(&config, &args.config));
+                    Some((config, (loaded, Some(updater))))
+                })
+            })
             .map_err(|error| Failure::new(Exit::Bug, error))?;
-        let Some(next) = next else { return Ok(Exit::Ok) };
-        former = Some(std::mem::replace(&mut in_use, next.0));
-        loaded = next.1;
+        let Some((config, loaded)) = end else {
+            if let Some(updater) = &mut updater {
+                updater.ended_in_order();
+            }
+            return Ok(Exit::Ok);
+        };
+        former = Some(std::mem::replace(&mut in_use, config));
+        next = loaded;
     }
 }
 
+/// A loaded detector, and who watches the bundle store when it is from there.
+type Next = (Loaded, Option<Updater>);
+
 /// Starts a daemon; when a reloaded configuration turns out to be of no use only now, the
 /// former one is taken again.
-fn start(loaded: Loaded, former: Option<Config>) -> Result<Daemon, Failure> {
+fn start(next: Next, former: Option<Config>, path: &Path) -> Result<(Daemon, Option<Updater>), Failure> {
+    let (loaded, updater) = next;
     match (loaded.start(Signals::Stop), former) {
         (Err(failure), Some(former)) => {
-            let daemon = load(former)?.start(Signals::Stop)?;
+            let (loaded, updater) = load(&former, path, Start::Again)?;
+            let daemon = loaded.start(Signals::Stop)?;
             let text = format!("{:#}; the old configuration is in use again", failure.error);
             daemon.metrics().alarms().raise(AlarmCode::ConfigRefused, text);
-            Ok(daemon)
+            Ok((daemon, updater))
         }
-        (started, _) => started,
+        (started, _) => Ok((started?, updater)),
     }
 }
 
 /// The configuration as it is now with its detector, or an alarm and the old one stays.
-fn reload(path: &Path, alarms: &Alarms) -> Option<(Config, Loaded)> {
+fn reload(path: &Path, alarms: &Alarms) -> Option<(Config, Next)> {
     tell(sd_notify::NotifyState::Reloading);
     let loaded = check_journal(alarms).and_then(|()| {
         let config = config::load(path).map_err(config_failure)?;
         check_folders(&config)?;
-        load(config.clone()).map(|loaded| (config, loaded))
+        load(&config, path, Start::Again).map(|next| (config, next))
     });
     match loaded {
         Ok(next) => {
@@ -110,9 +130,25 @@ fn check_folders(config: &Config) -> Result<(), Failure> {
     Ok(())
 }
 
-fn load(config: Config) -> Result<Loaded, Failure> {
-    let bundle = bundled::open(Some(&config.detector.bundle))?;
-    daemon::load(config, &bundle)
+/// The bundle that the configuration names, or the one that the store has in charge.
+fn load(config: &Config, path: &Path, start: Start) -> Result<Next, Failure> {
+    let Some(file) = &config.detector.bundle else {
+        let (loaded, updater) = updater::boot(config, start)?;
+        return Ok((loaded.with_models(model_tool(config, path)), Some(updater)));
+    };
+    let bundle = bundled::open(Some(file))?;
+    let origin = BundleOrigin {
+        path: Some(file.clone()),
+        sha256: None,
+        signer: format!("{} {}", bundle.signer().name(), bundle.key_id()),
+    };
+    Ok((daemon::load(config.clone(), &bundle, origin)?, None))
+}
+
+/// Who carries the commands `model_*` out.
+fn model_tool(config: &Config, path: &Path) -> Option<ModelTool> {
+    let config_path = std::path::absolute(path).unwrap_or_else(|_| path.into());
+    config.update.commands.then_some(ModelTool { config: config_path })
 }
 
 /// Outside of systemd there is nobody to tell.

@@ -9,6 +9,7 @@ pub(super) fn check(config: &Config, report: &mut dyn FnMut(&str, String)) {
     spool(config, report);
     calibration(config, report);
     mqtt(config, report);
+    update(config, report);
     if config.engine.threads == 0 {
         report("engine.threads", "`threads` is 0, expected at least 1".into());
     }
@@ -108,5 +109,22 @@ fn mqtt(config: &Config, report: &mut dyn FnMut(&str, String)) {
     }
     if mqtt.keep_alive_s < 5 {
         report("mqtt.keep_alive_s", format!("`keep_alive_s` is {}, expected 5 or more", mqtt.keep_alive_s));
+    }
+}
+
+fn update(config: &Config, report: &mut dyn FnMut(&str, String)) {
+    let update = &config.update;
+    if !(1.0..=1_000.0).contains(&update.slower_max) {
+        let message = format!("`slower_max` is {}, expected 1.0 to 1000.0", update.slower_max);
+        report("update.slower_max", message);
+    }
+    for (name, value) in [("trial_parts", update.trial_parts), ("trial_starts", update.trial_starts)] {
+        if !(1..=100_000).contains(&value) {
+            report(&format!("update.{name}"), format!("`{name}` is {value}, expected 1 to 100000"));
+        }
+    }
+    if !(10..=86_400).contains(&update.test_timeout_s) {
+        let message = format!("`test_timeout_s` is {}, expected 10 to 86400", update.test_timeout_s);
+        report("update.test_timeout_s", message);
     }
 }

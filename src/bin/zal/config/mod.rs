@@ -7,6 +7,7 @@
 
 mod check;
 mod parse;
+mod update;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use zal::engine::{EngineChoice, EngineOptions, Provider};
 use zal::scan::SensorProfile;
 
 use crate::runtime;
+pub use update::Update;
 
 /// The whole configuration.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -31,6 +33,9 @@ pub struct Config {
     pub spool: Spool,
     /// What judges them.
     pub detector: Detector,
+    /// How another bundle comes into charge.
+    #[serde(default)]
+    pub update: Update,
     /// What runs the networks.
     #[serde(default)]
     pub engine: Engine,
@@ -122,8 +127,8 @@ pub struct Spool {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Detector {
-    /// The bundle file.
-    pub bundle: PathBuf,
+    /// A bundle file that always judges; without it the bundle store decides.
+    pub bundle: Option<PathBuf>,
     /// `line` or `paper`.
     #[serde(default)]
     #[schemars(with = "String")]
@@ -168,6 +173,19 @@ impl Default for Engine {
             expected_provider: None,
             threads: options.threads,
             cache_dir: options.cache_dir,
+        }
+    }
+}
+
+impl Engine {
+    /// As the library takes them.
+    pub fn options(&self) -> EngineOptions {
+        EngineOptions {
+            choice: self.choice,
+            runtime_library: runtime::find(self.runtime_library.as_deref()).map(|found| found.library),
+            providers: self.providers.clone(),
+            threads: self.threads,
+            cache_dir: self.cache_dir.clone(),
         }
     }
 }
@@ -404,13 +422,12 @@ pub fn parse_text(text: &str, path: &Path) -> Result<Config, ConfigError> {
 impl Config {
     /// Makes relative paths relative to `base`.
     fn resolve_paths(&mut self, base: &Path) {
-        let always = [
-            &mut self.spool.dir,
-            &mut self.detector.bundle,
-            &mut self.journal.path,
-            &mut self.journal.spill_dir,
-        ];
+        let always =
+            [&mut self.spool.dir, &mut self.update.dir, &mut self.journal.path, &mut self.journal.spill_dir];
         let when_given = [
+            &mut self.detector.bundle,
+            &mut self.update.factory,
+            &mut self.update.ca_file,
             &mut self.engine.runtime_library,
             &mut self.engine.cache_dir,
             &mut self.evidence.dir,
@@ -426,13 +443,7 @@ impl Config {
 
     /// The engine settings as the library takes them.
     pub fn engine_options(&self) -> EngineOptions {
-        EngineOptions {
-            choice: self.engine.choice,
-            runtime_library: runtime::find(self.engine.runtime_library.as_deref()).map(|found| found.library),
-            providers: self.engine.providers.clone(),
-            threads: self.engine.threads,
-            cache_dir: self.engine.cache_dir.clone(),
-        }
+        self.engine.options()
     }
 
     /// First 16 hex digits of the sha256 of the values in use, so that two devices can be compared.

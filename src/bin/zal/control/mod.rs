@@ -1,10 +1,11 @@
 //! Commands over MQTT: `{base}/cmd/{verb}` in, `{base}/rsp/{request_id}` out.
 //!
 //! This part reads a command, finds what is wrong with it, and remembers answers; the
-//! connection executes it. Nothing a command holds can change what the device judges, and a
-//! response never goes to a topic on which a device takes or gives anything else.
+//! connection executes it. A command can change what the device judges with in one way only: by naming a
+//! bundle that a trusted key signed, which then has to pass every test. A response never goes to a topic on which a device takes or gives anything else.
 
 mod answers;
+mod model;
 mod selftest;
 
 use std::ops::RangeInclusive;
@@ -14,6 +15,7 @@ use rumqttc::{Publish, PublishProperties};
 use crate::message::{Outcome, RESPONSE_SCHEMA, RefusalCode, RequestBody, ResponseBody};
 
 pub use answers::{Answers, Known};
+pub use model::{ModelEnd, ModelTool, ModelVerb};
 pub use selftest::SelfTest;
 
 /// Largest body of a command.
@@ -36,6 +38,8 @@ pub enum Command {
     Replay(RangeInclusive<u64>),
     /// Send `/birth`, `/state` and the alarms again.
     Rebirth,
+    /// Change which bundle judges.
+    Model(ModelVerb),
 }
 
 /// Why a command is not carried out.
@@ -151,18 +155,24 @@ fn command_of(verb: &str, body: &RequestBody) -> Result<Command, Refusal> {
     if verb != "replay" && (body.from.is_some() || body.to.is_some()) {
         return Err(Refusal::new(RefusalCode::BadValue, format!("`from` and `to` mean nothing to `{verb}`")));
     }
+    let names_bundle = body.path.is_some() || body.url.is_some() || body.manual_confirm.is_some();
+    if !verb.starts_with("model_") && names_bundle {
+        let text = format!("`path`, `url` and `manual_confirm` mean nothing to `{verb}`");
+        return Err(Refusal::new(RefusalCode::BadValue, text));
+    }
     match verb {
         "trigger" => Ok(Command::Trigger),
         "selftest" => Ok(Command::SelfTest),
         "rebirth" => Ok(Command::Rebirth),
         "replay" => range_of(body).map(Command::Replay),
         "model_install" | "model_confirm" | "model_rollback" => {
-            let text =
-                format!("`{verb}` is not supported by this version; change the bundle in the configuration");
-            Err(Refusal::new(RefusalCode::NotSupported, text))
+            let read = ModelVerb::of(verb, body).map(Command::Model);
+            read.map_err(|text| Refusal::new(RefusalCode::BadValue, text))
         }
         _ => {
-            let text = format!("`{verb}` is no verb, expected trigger, selftest, replay or rebirth");
+            let text = format!(
+                "`{verb}` is no verb, expected trigger, selftest, replay, rebirth, model_install, model_confirm or model_rollback"
+            );
             Err(Refusal::new(RefusalCode::UnknownVerb, text))
         }
     }

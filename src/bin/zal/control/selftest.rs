@@ -1,7 +1,7 @@
 //! The command `selftest`: `zal selftest` as a child process, so that the detector in use goes
 //! on judging and a self-test that crashes or hangs harms nobody.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -23,16 +23,16 @@ pub struct SelfTest {
 }
 
 impl SelfTest {
-    /// With the bundle and engine of the configuration.
-    pub fn new(config: &Config) -> Self {
-        let args = vec![
+    /// With the engine of the configuration; without a path the bundle within the program is tested.
+    pub fn new(config: &Config, bundle: Option<&Path>) -> Self {
+        let mut args = vec![
             "selftest".to_owned(),
             "--json".to_owned(),
-            format!("--bundle={}", config.detector.bundle.display()),
             format!("--mode={}", word_of(config.detector.mode)),
             format!("--engine={}", word_of(config.engine.choice)),
             format!("--threads={}", config.engine.threads),
         ];
+        args.extend(bundle.map(|path| format!("--bundle={}", path.display())));
         Self { args, runtime_library: config.engine.runtime_library.clone() }
     }
 

@@ -34,9 +34,10 @@ fn verbs_are_read() {
 fn what_is_wrong_is_named() {
     let id = r#"{"request_id": "x"}"#;
     assert_eq!(code(&heard("explode", id)), Some(RefusalCode::UnknownVerb));
-    for verb in ["model_install", "model_confirm", "model_rollback"] {
-        assert_eq!(code(&heard(verb, id)), Some(RefusalCode::NotSupported), "{verb}");
-    }
+    assert_eq!(code(&heard("model_install", id)), Some(RefusalCode::BadValue));
+    assert_eq!(heard("model_rollback", id).command, Ok(Command::Model(ModelVerb::Rollback)));
+    let path = r#"{"request_id": "x", "path": "/b.zalb"}"#;
+    assert_eq!(code(&heard("trigger", path)), Some(RefusalCode::BadValue));
     for body in ["", "{", "[]", "{}", r#"{"request_id": 3}"#, r#"{"request_id": "x", "extra": 1}"#, "\u{0}"] {
         let received = heard("trigger", body);
         assert_eq!(code(&received), Some(RefusalCode::BadJson), "{body}");

@@ -22,6 +22,7 @@ mod row;
 mod spill;
 mod tables;
 mod unacked;
+mod verdict;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -38,6 +39,7 @@ use spill::Spill;
 pub use cap::Trimmed;
 pub use report::Report;
 pub use unacked::{Lane, Outgoing, Sending};
+pub use verdict::Verdict;
 
 /// Why the journal cannot be used.
 #[derive(Debug, Error)]

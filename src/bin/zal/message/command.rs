@@ -20,6 +20,12 @@ pub struct RequestBody {
     pub from: Option<u64>,
     /// `replay` only: last seq.
     pub to: Option<u64>,
+    /// `model_install` only: absolute path of a bundle on the device.
+    pub path: Option<String>,
+    /// `model_install` only: `http://` or `https://` address of a bundle.
+    pub url: Option<String>,
+    /// `model_install` only: whether a person has to confirm the bundle.
+    pub manual_confirm: Option<bool>,
 }
 
 /// How a request ended.

@@ -6,11 +6,13 @@
 mod command;
 mod result;
 mod schema;
+mod update;
 
 pub use command::{
     ALARM_SCHEMA, AlarmBody, Outcome, RESPONSE_SCHEMA, RefusalCode, RequestBody, ResponseBody,
 };
 pub use result::{ClockBody, EvaluationBody, RESULT_SCHEMA, ResultBody, ResultParts};
+pub use update::{BundleBody, ProgressBody, SetbackBody, TrialBody, UPDATE_SCHEMA, UpdateBody, UpdateState};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -69,6 +71,10 @@ pub struct BirthBody {
     pub result_schema: String,
     /// `name-version` of the bundle in use.
     pub bundle: String,
+    /// Hash of its file, when it is of the bundle store.
+    pub bundle_sha256: Option<String>,
+    /// Which kind of key signed it, and the key's id.
+    pub bundle_signer: String,
     /// `line` or `paper`.
     pub mode: String,
     /// Recipe of the parts.

@@ -9,6 +9,7 @@ mod tests {
 
     use super::super::{
         AlarmBody, BirthBody, MetricsBody, RequestBody, ResponseBody, ResultBody, StateBody, StatusBody,
+        UpdateBody,
     };
     use crate::config::Config;
 
@@ -36,6 +37,7 @@ mod tests {
         check::<StatusBody>("status.schema.json");
         check::<BirthBody>("birth.schema.json");
         check::<StateBody>("state.schema.json");
+        check::<UpdateBody>("update.schema.json");
         check::<MetricsBody>("metrics.schema.json");
         check::<AlarmBody>("alarm.schema.json");
         check::<RequestBody>("request.schema.json");
@@ -44,10 +46,11 @@ mod tests {
     }
 
     /// Every topic: its last levels, schema, QoS, retained, whether zal sends it, what it is.
-    const TOPICS: [(&str, &str, u8, bool, bool, &str); 10] = [
+    const TOPICS: [(&str, &str, u8, bool, bool, &str); 11] = [
         ("status", "status", 1, true, true, "online, stopped; the last will says offline"),
         ("birth", "birth", 1, true, true, "what the device is, after every connect"),
         ("state", "state", 1, true, true, "what the daemon is doing and what is wrong"),
+        ("update", "update", 1, true, true, "which bundle judges, and what an update of it does"),
         ("result", "result", 1, false, true, "every part"),
         ("alert", "result", 1, false, true, "the same body when the part is not ok; never behind a backlog"),
         ("alarm/{code}", "alarm", 1, true, true, "a condition to act on, active or cleared, with help"),
@@ -60,7 +63,7 @@ mod tests {
             1,
             false,
             false,
-            "model_install, model_confirm, model_rollback: refused by this version",
+            "model_install (path or url), model_confirm, model_rollback; never retained",
         ),
     ];
 

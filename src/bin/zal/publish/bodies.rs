@@ -4,6 +4,7 @@ use super::Publisher;
 use crate::alarms::AlarmCode;
 use crate::message::{
     self, AlarmBody, BirthBody, DaemonState, MetricsBody, ResultBody, StateBody, Status, StatusBody,
+    UpdateBody,
 };
 use crate::telemetry::utc_now;
 
@@ -27,6 +28,8 @@ impl Publisher {
             version: env!("CARGO_PKG_VERSION").into(),
             result_schema: message::RESULT_SCHEMA.into(),
             bundle: self.identity.bundle.clone(),
+            bundle_sha256: self.identity.origin.sha256.clone(),
+            bundle_signer: self.identity.origin.signer.clone(),
             mode: self.identity.mode.clone(),
             recipe: self.identity.recipe.clone(),
             engine: self.identity.engine.clone(),
@@ -52,6 +55,12 @@ impl Publisher {
         };
         let session = self.identity.session.clone();
         StateBody { schema: message::STATE_SCHEMA.into(), session, state, degraded }
+    }
+
+    /// None without a bundle store.
+    pub(super) fn update(&self) -> Option<UpdateBody> {
+        let session = self.identity.session.clone();
+        self.metrics.update().map(|body| UpdateBody { session, ..body })
     }
 
     pub(super) fn metrics_body(&self) -> MetricsBody {

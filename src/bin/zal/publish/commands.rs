@@ -5,12 +5,12 @@ use serde_json::{Map, Value, json};
 use tokio::task::block_in_place;
 use tracing::{info, warn};
 
-use super::SelfTestEnd;
 use super::bodies::to_json;
 use super::connection::{Connection, Sent};
 use super::packet::Message;
+use super::{ModelRun, SelfTestEnd};
 use crate::acquire::intake::Wake;
-use crate::control::{self, Command, Known, Received, Refusal};
+use crate::control::{self, Command, Known, ModelVerb, Received, Refusal};
 use crate::message::{Outcome, RefusalCode, ResponseBody};
 use crate::telemetry::words_of;
 
@@ -77,7 +77,42 @@ impl Connection<'_> {
                 });
                 return Ok(None);
             }
+            Command::Model(verb) => return Ok(self.run_model(verb, received, session)),
         }))
+    }
+
+    /// Starts a command to the bundle store; the answer when it cannot be started.
+    fn run_model(&mut self, verb: ModelVerb, received: &Received, session: &str) -> Option<ResponseBody> {
+        let Some(tool) = self.owner.models.clone() else {
+            let text = "this device takes no bundles over MQTT: the configuration names detector.bundle, or says update.commands = false";
+            let refusal = Refusal { code: RefusalCode::NotSupported, text: text.into() };
+            return Some(received.refuse(session, &refusal));
+        };
+        if !self.owner.model_runs.is_empty() {
+            let text = "another model command is running; /update shows how far it is".into();
+            return Some(received.refuse(session, &Refusal { code: RefusalCode::Busy, text }));
+        }
+        let received = received.clone();
+        self.owner.model_runs.spawn_blocking(move || {
+            let end = tool.run(&verb);
+            (received, end)
+        });
+        None
+    }
+
+    /// Answers the command to the bundle store that has ended.
+    pub(super) async fn answer_model(&mut self, (received, end): ModelRun) -> anyhow::Result<()> {
+        let session = self.owner.identity.session.clone();
+        let answer = match end {
+            Ok(end) => {
+                let outcome = if end.done { Outcome::Done } else { Outcome::Failed };
+                ResponseBody { data: end.data, ..received.response(&session, outcome, end.text) }
+            }
+            Err(error) => received.response(&session, Outcome::Failed, words_of(error.as_ref())),
+        };
+        info!(verb = received.verb, outcome = ?answer.outcome, text = answer.text, "model command ended");
+        self.owner.answers.finish(&answer);
+        self.reply(&received, &answer).await
     }
 
     /// Answers the self-test that has ended.

@@ -14,7 +14,7 @@ use super::packet::Message;
 use super::{Publisher, discovery, stopped, tls};
 use crate::alarms::AlarmCode;
 use crate::journal::{Journal, Lane, Sending};
-use crate::message::{BirthBody, StateBody, Status};
+use crate::message::{BirthBody, StateBody, Status, UpdateBody};
 use crate::telemetry::utc_now;
 
 /// How often `/metrics` is published, and how long it is worth reading.
@@ -77,6 +77,7 @@ pub(super) struct Connection<'a> {
     last_ack: Instant,
     birth: Option<BirthBody>,
     state: Option<StateBody>,
+    update: Option<UpdateBody>,
     alarms: HashMap<AlarmCode, Option<String>>,
     refused_leaves: BTreeSet<&'static str>,
     /// How often a replay had been asked for when the lanes were last rewound.
@@ -105,6 +106,7 @@ impl<'a> Connection<'a> {
             last_ack: Instant::now(),
             birth: None,
             state: None,
+            update: None,
             alarms: HashMap::new(),
             refused_leaves: BTreeSet::new(),
             replay_count,
@@ -143,6 +145,7 @@ impl<'a> Connection<'a> {
                 changed = self.owner.feed.changed() => if changed.is_ok() { self.announce().await? },
                 Some(heard) = self.link.heard.recv(), if takes_commands => self.hear(heard).await?,
                 Some(end) = self.owner.selftests.join_next() => self.answer_selftest(end?).await?,
+                Some(end) = self.owner.model_runs.join_next() => self.answer_model(end?).await?,
                 _ = metrics_tick.tick() => self.publish_metrics().await?,
                 _ = tick.tick() => if self.on_tick().await? { return Ok(End::Renewed) },
                 () = stopped(&mut self.owner.stop), if self.stop_by.is_none() => {
@@ -252,6 +255,10 @@ impl<'a> Connection<'a> {
             self.own("state", to_json(&state)).await?;
             self.state = Some(state);
         }
+        if let Some(update) = self.owner.update().filter(|update| self.update.as_ref() != Some(update)) {
+            self.own("update", to_json(&update)).await?;
+            self.update = Some(update);
+        }
         self.announce_alarms().await
     }
 
@@ -278,7 +285,7 @@ impl<'a> Connection<'a> {
     /// Says everything again, as after a connect.
     pub(super) async fn rebirth(&mut self) -> anyhow::Result<()> {
         self.status(Status::Online).await?;
-        (self.birth, self.state) = (None, None);
+        (self.birth, self.state, self.update) = (None, None, None);
         self.alarms.clear();
         self.announce().await
     }
@@ -434,7 +441,9 @@ impl<'a> Connection<'a> {
     fn is_finished(&self) -> bool {
         let next_seq = self.owner.feed.borrow().next_seq;
         self.stop_by.is_some_and(|by| {
-            let drained = self.in_flight.is_empty() && self.lanes.is_drained(next_seq);
+            // An installation that ends with another bundle in charge is answered before that one takes over.
+            let answered = self.owner.model_runs.is_empty();
+            let drained = answered && self.in_flight.is_empty() && self.lanes.is_drained(next_seq);
             drained || Instant::now() >= by
         })
     }

@@ -27,7 +27,7 @@ use tracing::{error, warn};
 use crate::acquire::intake::Wake;
 use crate::alarms::AlarmCode;
 use crate::config;
-use crate::control::{Answers, Received, SelfTest};
+use crate::control::{Answers, ModelEnd, ModelTool, Received, SelfTest};
 use crate::journal::{Journal, JournalError};
 use crate::message::Status;
 use crate::record::{Feed, Identity};
@@ -41,6 +41,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// A self-test that was asked for, and how it ended.
 type SelfTestEnd = (Received, anyhow::Result<(bool, Vec<serde_json::Value>)>);
+
+/// A command to the bundle store, and how it ended.
+type ModelRun = (Received, anyhow::Result<ModelEnd>);
 
 /// What the publisher needs.
 pub struct Publisher {
@@ -62,6 +65,10 @@ pub struct Publisher {
     pub waker: mpsc::Sender<Wake>,
     /// Runs the command `selftest`.
     pub selftest: SelfTest,
+    /// Runs the commands `model_*`; none without a bundle store, or when they are not wanted.
+    pub models: Option<ModelTool>,
+    /// The command to the bundle store that runs.
+    pub model_runs: JoinSet<ModelRun>,
     /// Alarms that this run has shown as active.
     pub raised: BTreeSet<AlarmCode>,
     /// Commands that were answered.

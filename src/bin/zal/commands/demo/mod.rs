@@ -177,7 +177,8 @@ fn demo_config(broker: &str, out: &Path, calibration_count: usize, threads: u64)
             picture_wait_ms: 0,
             tries_max: 3,
         },
-        detector: config::Detector { bundle: PathBuf::new(), mode: Mode::default(), selftest: false },
+        detector: config::Detector { bundle: None, mode: Mode::default(), selftest: false },
+        update: config::Update::default(),
         engine: config::Engine {
             threads: usize::try_from(threads).unwrap_or(1),
             runtime_library: std::env::var_os("ORT_DYLIB_PATH").map(PathBuf::from),
