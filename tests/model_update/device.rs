@@ -8,7 +8,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::bundles;
-use super::line::{Line, Running};
+use super::line::Line;
+use super::running::Running;
 
 /// A device whose factory bundle is `light-1.0`, signed with the plant's key.
 pub struct Device {

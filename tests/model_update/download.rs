@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::bundles::light;
 use super::certificates::Certificates;
 use super::device::Device;
-use super::line::wait_for;
+use super::running::wait_for;
 use super::server::{Offer, Server};
 
 #[test]

@@ -10,6 +10,8 @@ mod certificates;
 mod fake_broker;
 #[path = "../common/line.rs"]
 mod line;
+#[path = "../common/running.rs"]
+mod running;
 
 mod bundles;
 mod device;

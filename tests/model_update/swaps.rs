@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::bundles::{self, light};
 use super::device::Device;
 use super::fake_broker::{Answer, FakeBroker};
-use super::line::BASE;
+use super::running::BASE;
 
 /// Which bundle judged each seq.
 fn judges(broker: &FakeBroker) -> BTreeMap<u64, String> {

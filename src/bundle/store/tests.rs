@@ -469,8 +469,9 @@ fn a_download_that_is_cut_off_at_any_step_never_has_a_tag_beside_other_bytes() {
             let Some((have, tag)) = store.download(url).resume_from() else { continue };
             resumed += 1;
             let expected = &versions[usize::from(tag == "two")];
-            let part = fs::read_dir(store.receiving_dir()).expect("readable").flatten().map(|e| e.path());
-            let part = part.filter(|p| p.extension().is_some_and(|e| e == "part")).next().expect("there");
+            let mut parts =
+                fs::read_dir(store.receiving_dir()).expect("readable").flatten().map(|e| e.path());
+            let part = parts.find(|p| p.extension().is_some_and(|e| e == "part")).expect("there");
             let have = usize::try_from(have).expect("small");
             assert_eq!(fs::read(part).expect("readable"), expected[..have], "after {step:?}");
         }
