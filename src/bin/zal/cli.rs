@@ -41,6 +41,10 @@ pub enum Command {
     Report(commands::report::Args),
     /// Install the pinned ONNX Runtime library through pip
     SetupRuntime(commands::setup_runtime::Args),
+    /// Write the completions of a shell to standard output
+    Completions(commands::completions::Args),
+    /// Write the manual pages
+    Man(commands::man::Args),
 }
 
 impl Command {
@@ -59,6 +63,8 @@ impl Command {
             Self::Replay(args) => commands::replay::run(args),
             Self::Report(args) => commands::report::run(args),
             Self::SetupRuntime(args) => commands::setup_runtime::run(args),
+            Self::Completions(args) => commands::completions::run(args),
+            Self::Man(args) => commands::man::run(args),
         }
     }
 }

@@ -11,8 +11,9 @@ use zal::engine::{EngineChoice, EngineOptions};
 
 /// State of a system-wide installation.
 const SYSTEM_STATE_DIR: &str = "/var/lib/zal";
-/// Where distributions and administrators put shared libraries.
-const SYSTEM_LIBRARY_DIRS: [&str; 5] = [
+/// Where the package `zal-with-runtime`, distributions and administrators put shared libraries.
+const SYSTEM_LIBRARY_DIRS: [&str; 6] = [
+    "/usr/lib/zal/runtime",
     "/usr/local/lib",
     "/usr/lib/x86_64-linux-gnu",
     "/usr/lib/aarch64-linux-gnu",

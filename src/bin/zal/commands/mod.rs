@@ -10,6 +10,8 @@ pub mod detector_args;
 pub mod score;
 pub mod features;
 pub mod bench;
+pub mod completions;
+pub mod man;
 pub mod calibrate;
 pub mod selftest;
 pub mod setup_runtime;
