@@ -41,6 +41,7 @@ fn detection(scan: &Scan) -> Detection {
         regions: vec![region],
         nearest: None,
         map: Some(AnomalyMap { values, window }),
+        against: None,
         timing: Timing::default(),
     }
 }

@@ -305,6 +305,7 @@ mod tests {
             ],
             nearest: None,
             map: None,
+            against: None,
             timing: Timing { stages_ms: vec![("fpfh".into(), 12.345_678)] },
         }
     }

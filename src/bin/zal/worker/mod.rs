@@ -236,6 +236,7 @@ pub fn undecided(reason: Reason) -> Detection {
         regions: Vec::new(),
         nearest: None,
         map: None,
+        against: None,
         timing: Timing::default(),
     }
 }
