@@ -49,11 +49,21 @@ pub enum AlarmCode {
     CertificateExpiring,
     /// A changed configuration was refused; the old one is in use.
     ConfigRefused,
+    /// Many scans of the reference buffer share something that good parts do not have.
+    ReferencePoisoned,
+    /// Light, missing points or distances have moved since warm-up.
+    ReferenceDrift,
+    /// The same part comes again and again.
+    LineStandstill,
+    /// Files of the reference set were damaged and have been set aside.
+    ReferenceDamaged,
+    /// The reference set cannot be written.
+    ReferenceFailing,
 }
 
 impl AlarmCode {
     /// All codes, in their order.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 21] = [
         Self::IntakeFailing,
         Self::Overrun,
         Self::JournalFailing,
@@ -70,6 +80,11 @@ impl AlarmCode {
         Self::CredentialsUnusable,
         Self::CertificateExpiring,
         Self::ConfigRefused,
+        Self::ReferencePoisoned,
+        Self::ReferenceDrift,
+        Self::LineStandstill,
+        Self::ReferenceDamaged,
+        Self::ReferenceFailing,
     ];
 
     /// The word in topics, bodies and metrics.
@@ -91,6 +106,11 @@ impl AlarmCode {
             Self::CredentialsUnusable => "credentials_unusable",
             Self::CertificateExpiring => "certificate_expiring",
             Self::ConfigRefused => "config_refused",
+            Self::ReferencePoisoned => "reference_poisoned",
+            Self::ReferenceDrift => "reference_drift",
+            Self::LineStandstill => "line_standstill",
+            Self::ReferenceDamaged => "reference_damaged",
+            Self::ReferenceFailing => "reference_failing",
         }
     }
 
@@ -128,6 +148,17 @@ impl AlarmCode {
                 "see the text; correct the files named in [mqtt], they are read again"
             }
             Self::CertificateExpiring => "renew the certificate; new files are taken without a restart",
+            Self::ReferencePoisoned => {
+                "look at the last parts; confirm good ones (zal anchor add), take bad ones out (zal judge ID not_ok)"
+            }
+            Self::ReferenceDrift => {
+                "check lamp, lens and fixture; when the present levels are right: zal reference accept-drift"
+            }
+            Self::LineStandstill => "the line stands still, or the camera shows an old picture",
+            Self::ReferenceDamaged => {
+                "the rest is used; keep the files in damaged/ for analysis, and check the disk"
+            }
+            Self::ReferenceFailing => "check the disk of reference.dir: space, mount, rights",
             Self::ConfigRefused => "correct the file (zal run --check shows the problems) and reload again",
         }
     }

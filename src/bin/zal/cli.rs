@@ -37,6 +37,12 @@ pub enum Command {
     Replay(commands::replay::Args),
     /// Say what the journal holds: parts, verdicts, reasons, what is not confirmed or was removed
     Report(commands::report::Args),
+    /// Confirmed good parts that the line is judged against
+    Anchor(commands::anchor::Args),
+    /// Say of a judged part whether it is good
+    Judge(commands::judge::Args),
+    /// Reference sets of the line: what they hold, as a file, and back
+    Reference(commands::reference::Args),
     /// Install the pinned ONNX Runtime library through pip
     SetupRuntime(commands::setup_runtime::Args),
 }
@@ -55,6 +61,9 @@ impl Command {
             Self::Selftest(args) => commands::selftest::run(args),
             Self::Replay(args) => commands::replay::run(args),
             Self::Report(args) => commands::report::run(args),
+            Self::Anchor(args) => commands::anchor::run(args),
+            Self::Judge(args) => commands::judge::run(args),
+            Self::Reference(args) => commands::reference::run(args),
             Self::SetupRuntime(args) => commands::setup_runtime::run(args),
         }
     }

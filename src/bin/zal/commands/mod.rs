@@ -1,6 +1,9 @@
 //! One file per subcommand.
 
+pub mod anchor;
 pub mod inspect;
+pub mod judge;
+pub mod reference;
 pub mod replay;
 pub mod report;
 pub mod run;
@@ -12,3 +15,4 @@ pub mod bench;
 pub mod calibrate;
 pub mod selftest;
 pub mod setup_runtime;
+mod teaching;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 use tracing::info;
+use zal::features::Branch;
 
 use crate::alarms::{AlarmCode, Alarms};
 use crate::config::{self, Config, ConfigError};
@@ -33,6 +34,9 @@ pub fn run(args: &Args) -> CommandResult {
     let config = config::load(&args.config).map_err(config_failure)?;
     if args.check {
         println!("{}: ok", args.config.display());
+        if config.uses_references() {
+            println!("{}", reference_bound(&config));
+        }
         return Ok(Exit::Ok);
     }
     telemetry::start_log("info", args.log_json);
@@ -50,6 +54,26 @@ pub fn run(args: &Args) -> CommandResult {
         former = Some(std::mem::replace(&mut in_use, next.0));
         loaded = next.1;
     }
+}
+
+/// What the reference sets take at most, in words.
+fn reference_bound(config: &Config) -> String {
+    let dims = bundled::open(Some(&config.detector.bundle))
+        .map_err(|failure| failure.error)
+        .and_then(|bundle| bundle.branch_dims(config.detector.mode).map_err(anyhow::Error::from));
+    let dims = match dims {
+        Ok(dims) => dims,
+        Err(error) => return format!("reference sets: their memory depends on the bundle: {error:#}"),
+    };
+    let (rules, sets) = (config.reference_rules(), config.reference.recipes_max);
+    let all = dims.iter().map(|(_, dims)| dims).sum();
+    let rgb = dims.iter().filter(|(branch, _)| *branch == Branch::Rgb).map(|(_, dims)| dims).sum();
+    let megabytes = rules.bytes_max(all, rgb, dims.len()).saturating_mul(sets).div_ceil(1_000_000);
+    format!(
+        "reference sets: at most {megabytes} MB of memory for {sets} recipes, each with {} scans of the line and {} \
+         anchors seen from {} sides, every scan filling the whole frame",
+        rules.buffer_len, rules.anchors_max, rules.rotations
+    )
 }
 
 /// Starts a daemon; when a reloaded configuration turns out to be of no use only now, the

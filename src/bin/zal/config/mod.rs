@@ -7,6 +7,7 @@
 
 mod check;
 mod parse;
+mod reference;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use zal::engine::{EngineChoice, EngineOptions, Provider};
 use zal::scan::SensorProfile;
 
 use crate::runtime;
+pub use reference::Reference;
 
 /// The whole configuration.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -37,6 +39,9 @@ pub struct Config {
     /// Where the threshold comes from.
     #[serde(default)]
     pub calibration: Calibration,
+    /// What the line's own scans are judged against.
+    #[serde(default)]
+    pub reference: Reference,
     /// Limits of time.
     #[serde(default)]
     pub deadline: Deadline,
@@ -96,6 +101,10 @@ pub struct Spool {
     /// Name of the recipe that the parts are made by.
     #[serde(default = "default_recipe")]
     pub recipe: String,
+    /// What parts recipe and part in a scan's name, such as `__` in `gasket__0042.tiff`; without it all
+    /// parts are of `recipe`. Needs reference sets.
+    #[serde(default)]
+    pub recipe_separator: Option<String>,
     /// How often the spool is looked through when nothing wakes the intake (network disks).
     #[serde(default = "default_poll_interval_ms")]
     pub poll_interval_ms: u64,
@@ -414,6 +423,7 @@ impl Config {
             &mut self.engine.runtime_library,
             &mut self.engine.cache_dir,
             &mut self.evidence.dir,
+            &mut self.reference.dir,
             &mut self.mqtt.ca_file,
             &mut self.mqtt.client_cert_file,
             &mut self.mqtt.client_key_file,

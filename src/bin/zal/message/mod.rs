@@ -8,7 +8,7 @@ mod result;
 mod schema;
 
 pub use command::{
-    ALARM_SCHEMA, AlarmBody, Outcome, RESPONSE_SCHEMA, RefusalCode, RequestBody, ResponseBody,
+    ALARM_SCHEMA, AlarmBody, Judgement, Outcome, RESPONSE_SCHEMA, RefusalCode, RequestBody, ResponseBody,
 };
 pub use result::{ClockBody, EvaluationBody, RESULT_SCHEMA, ResultBody, ResultParts};
 

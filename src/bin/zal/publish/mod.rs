@@ -31,6 +31,7 @@ use crate::control::{Answers, Received, SelfTest};
 use crate::journal::{Journal, JournalError};
 use crate::message::Status;
 use crate::record::{Feed, Identity};
+use crate::reference::Requests;
 use crate::telemetry::{Metrics, words_of};
 use connect::Link;
 use connection::{Connection, End};
@@ -62,6 +63,8 @@ pub struct Publisher {
     pub waker: mpsc::Sender<Wake>,
     /// Runs the command `selftest`.
     pub selftest: SelfTest,
+    /// Takes what people say of parts, when parts are judged against reference sets.
+    pub requests: Option<Requests>,
     /// Alarms that this run has shown as active.
     pub raised: BTreeSet<AlarmCode>,
     /// Commands that were answered.
