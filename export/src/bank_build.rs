@@ -13,10 +13,11 @@ use sha2::{Digest, Sha256};
 use zal::bank::coreset::greedy_k_center;
 use zal::bank::{Block, MemoryBank, RowOrigin};
 use zal::detector::Comparison;
+pub use zal::detector::references::DescribedScan;
 use zal::detector::{Mode, ModeParams, params::Scoring};
 use zal::engine::{EngineChoice, EngineOptions};
 use zal::features::describe::Describer;
-use zal::features::{Branch, PatchFeatures, PatchGrid};
+use zal::features::{Branch, PatchGrid};
 use zal::preprocess::prepare;
 use zal::scan::{SensorProfile, read};
 use zal::score::JointStats;
@@ -98,17 +99,6 @@ pub enum Fusion {
 
 /// Picks the bank's rows out of all rows `[rows, dims]`.
 pub type PickRows<'a> = dyn Fn(ArrayView2<'_, f32>) -> anyhow::Result<Vec<usize>> + 'a;
-
-/// The frame of one scan, described.
-#[derive(Debug, Clone, PartialEq)]
-pub struct DescribedScan {
-    /// The valid patches.
-    pub patches: Vec<u16>,
-    /// Their descriptors, in the order of the settings' branches.
-    pub features: Vec<PatchFeatures>,
-    /// Their logits, when the settings need the normalcy classifier.
-    pub logits: Option<Vec<f32>>,
-}
 
 /// Name and xyz file of every normal training scan of the given classes, or of all.
 ///
@@ -312,11 +302,7 @@ fn measure(params: &mut ModeParams, bank: MemoryBank, held_out: &[DescribedScan]
 
 /// The settings' statistics from normal scans and their distances to what is normal: of each scan one list
 /// a branch (mode `line`), or one (mode `paper`).
-pub(crate) fn measure_distances(
-    params: &mut ModeParams,
-    distances: &[Vec<Vec<f32>>],
-    held_out: &[DescribedScan],
-) {
+fn measure_distances(params: &mut ModeParams, distances: &[Vec<Vec<f32>>], held_out: &[DescribedScan]) {
     match &mut params.scoring {
         Scoring::Late { branches, normalcy, repetition } => {
             for (index, branch) in branches.iter_mut().enumerate() {

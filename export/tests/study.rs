@@ -470,7 +470,8 @@ fn references_equal_a_plain_comparison(root: &Path, class: &str, found: &BTreeMa
                 expected / score
             })
             .collect();
-        ratios.iter().all(|ratio| (ratio / ratios[0] - 1.0).abs() < 1e-3)
+        // A set keeps its rows with 11 bits.
+        ratios.iter().all(|ratio| (ratio / ratios[0] - 1.0).abs() < 1e-2)
     };
     let mut fitting = 0;
     for (i, a) in good.iter().enumerate() {

@@ -80,6 +80,12 @@ impl ReferenceScan {
     pub fn patches(&self) -> &[u16] {
         &self.patches
     }
+
+    /// Its rows `[rows, dims]`.
+    #[must_use]
+    pub fn rows(&self) -> ArrayView2<'_, f32> {
+        self.index.view()
+    }
 }
 
 impl ReferenceSet {
@@ -194,6 +200,8 @@ pub enum Combination {
     Minimum,
     /// The mean of the lowest share (0 to 1) of them, of one at least.
     LowestShare(f32),
+    /// The median: how far a typical scan is, not the nearest.
+    Median,
 }
 
 /// The nearest row of every scan to each query.
@@ -224,20 +232,42 @@ impl PerScan {
         scans.min_by(|a, b| a.1.distance.total_cmp(&b.1.distance))
     }
 
+    /// Number of scans.
+    #[must_use]
+    pub const fn scan_count(&self) -> usize {
+        self.scans
+    }
+
     /// One distance for each query, leaving out one scan if asked to (a scan of the set itself
     /// would find itself at distance 0). `None` when no scan is left.
     #[must_use]
     pub fn combine(&self, combination: Combination, without: Option<usize>) -> Option<Vec<f32>> {
-        if self.scans <= usize::from(without.is_some_and(|scan| scan < self.scans)) {
-            return None;
+        self.combine_of(combination, |scan| Some(scan) != without, None)
+    }
+
+    /// One distance for each query over the scans that `keep` says, and over `beside`: one more
+    /// distance a query, from what is no scan of the set. `None` when there is nothing to combine.
+    ///
+    /// # Panics
+    /// When `beside` has not one distance a query.
+    #[must_use]
+    pub fn combine_of(
+        &self,
+        combination: Combination,
+        keep: impl Fn(usize) -> bool,
+        beside: Option<&[f32]>,
+    ) -> Option<Vec<f32>> {
+        let kept: Vec<usize> = (0..self.scans).filter(|scan| keep(*scan)).collect();
+        if kept.is_empty() {
+            return beside.map(<[f32]>::to_vec);
         }
-        let mut distances = Vec::with_capacity(self.scans);
-        let per_query = self.all.chunks_exact(self.scans).map(|nearest| {
+        let mut distances = Vec::with_capacity(kept.len() + 1);
+        let per_query = self.all.chunks_exact(self.scans).enumerate().map(|(query, nearest)| {
             distances.clear();
-            let kept = nearest.iter().enumerate().filter(|(scan, _)| Some(*scan) != without);
-            distances.extend(kept.map(|(_, nearest)| nearest.distance));
+            distances.extend(kept.iter().map(|scan| nearest[*scan].distance));
+            distances.extend(beside.map(|beside| beside[query]));
             distances.sort_unstable_by(f32::total_cmp);
-            mean_of_lowest(&distances, combination)
+            combined(&distances, combination)
         });
         Some(per_query.collect())
     }
@@ -250,13 +280,14 @@ impl PerScan {
     clippy::cast_precision_loss,
     reason = "scans are few, and a share outside 0..1 is clamped"
 )]
-fn mean_of_lowest(distances: &[f32], combination: Combination) -> f32 {
+fn combined(distances: &[f32], combination: Combination) -> f32 {
     match combination {
         Combination::Minimum => distances[0],
         Combination::LowestShare(share) => {
             let count = ((share * distances.len() as f32).ceil() as usize).clamp(1, distances.len());
             distances[..count].iter().sum::<f32>() / count as f32
         }
+        Combination::Median => distances[distances.len() / 2],
     }
 }
 
@@ -345,6 +376,10 @@ mod tests {
         assert_eq!(found.combine(Combination::LowestShare(0.0), None), Some(vec![1.0]), "one at least");
         assert_eq!(found.combine(Combination::LowestShare(9.0), None), Some(vec![2.5]), "all at most");
         assert_eq!(found.combine(Combination::LowestShare(1.0), Some(1)), Some(vec![3.0]));
+        assert_eq!(found.combine(Combination::Median, Some(0)), Some(vec![2.0]), "of 1, 2 and 3");
+        let beside = |keep: fn(usize) -> bool| found.combine_of(Combination::Minimum, keep, Some(&[2.5]));
+        assert_eq!((beside(|scan| scan == 0), beside(|_| true)), (Some(vec![2.5]), Some(vec![1.0])));
+        assert_eq!(beside(|_| false), Some(vec![2.5]), "nothing but what stands beside");
         let alone = PerScan { scans: 1, all: vec![neighbor(1.0)] };
         assert_eq!(alone.combine(Combination::Minimum, Some(0)), None, "nothing is left");
         assert_eq!(alone.nearest(0, Some(0)), None);

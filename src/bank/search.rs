@@ -153,7 +153,8 @@ const QUERY_BLOCK: usize = 24;
 pub struct SearchIndex {
     rows: ArcArray2<f32>,
     columns: Range<usize>,
-    bound: Option<Bound>,
+    /// Shared: clones of a set cost little.
+    bound: Option<Arc<Bound>>,
 }
 
 impl SearchIndex {
@@ -165,7 +166,7 @@ impl SearchIndex {
         let mut index = Self::unprepared(rows, columns)?;
         if index.count() > SMALL_ROWS {
             let basis = Arc::new(Basis::fit(index.view()));
-            index.bound = Some(Bound::new(basis, index.view()));
+            index.bound = Some(Arc::new(Bound::new(basis, index.view())));
         }
         Ok(index)
     }
@@ -185,7 +186,7 @@ impl SearchIndex {
             return Err(SearchError::Dims { found: basis.dims(), expected: index.dims() });
         }
         if index.count() > TINY_ROWS {
-            index.bound = Some(Bound::new(basis, index.view()));
+            index.bound = Some(Arc::new(Bound::new(basis, index.view())));
         }
         Ok(index)
     }
@@ -213,7 +214,7 @@ impl SearchIndex {
     /// The basis in use, to prepare other rows of the same kind with; few rows have none.
     #[must_use]
     pub fn basis(&self) -> Option<Arc<Basis>> {
-        self.bound.as_ref().map(Bound::basis).cloned()
+        self.bound.as_ref().map(|bound| Arc::clone(bound.basis()))
     }
 
     /// Number of rows.

@@ -1,6 +1,6 @@
 //! From a checked bundle to a [`Detector`].
 
-use super::{Bundle, BundleError, FileRole};
+use super::{Bundle, BundleError, FileRole, ModeSection};
 use crate::bank::{MemoryBank, file};
 use crate::contract::{GraphContract, NORMALCY, POINTNET, RGB};
 use crate::detector::{Detector, Mode};
@@ -13,11 +13,7 @@ use crate::features::describe::{Describer, Graphs};
 /// # Errors
 /// When the bundle lacks the mode, or a part does not meet its contract.
 pub fn detector(bundle: &Bundle, mode: Mode, options: &EngineOptions) -> Result<Detector, BundleError> {
-    let Some(section) = bundle.manifest().mode(mode) else {
-        let present: Vec<&str> = bundle.manifest().modes.iter().map(|m| m.mode.name()).collect();
-        let (asked, present) = (mode.name().into(), present.join(", "));
-        return Err(BundleError::Mode { bundle: bundle.name(), asked, present });
-    };
+    let section = section(bundle, mode)?;
     let branches = &section.params.describe.branches;
     let graphs = Graphs {
         rgb: graph(bundle, FileRole::Rgb, branches.contains(&Branch::Rgb), &RGB, options)?,
@@ -28,6 +24,23 @@ pub fn detector(bundle: &Bundle, mode: Mode, options: &EngineOptions) -> Result<
         .map_err(crate::detector::DetectorError::from)?;
     let bank = bank(bundle, &section.bank)?;
     Ok(Detector::new(mode, section.params.clone(), describer, bank)?)
+}
+
+/// What the bundle holds of a mode.
+fn section(bundle: &Bundle, mode: Mode) -> Result<&ModeSection, BundleError> {
+    bundle.manifest().mode(mode).ok_or_else(|| {
+        let present: Vec<&str> = bundle.manifest().modes.iter().map(|m| m.mode.name()).collect();
+        BundleError::Mode { bundle: bundle.name(), asked: mode.name().into(), present: present.join(", ") }
+    })
+}
+
+/// Columns of every branch.
+///
+/// # Errors
+/// When the bundle lacks the mode, or its bank is refused.
+pub fn branch_dims(bundle: &Bundle, mode: Mode) -> Result<Vec<(Branch, usize)>, BundleError> {
+    let bank = bank(bundle, &section(bundle, mode)?.bank)?;
+    Ok(bank.blocks.iter().map(|block| (block.branch, block.dims)).collect())
 }
 
 fn graph(

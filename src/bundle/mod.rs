@@ -31,6 +31,7 @@ pub use signature::{DEV_PUBLIC_KEY, Signed, Signer, TrustedKeys};
 use crate::bank::BankError;
 use crate::detector::{Detector, DetectorError, Mode};
 use crate::engine::{EngineError, EngineOptions};
+use crate::features::Branch;
 use archive::Source;
 
 /// Why a bundle is refused.
@@ -191,6 +192,14 @@ impl Bundle {
             });
         };
         archive::read_payload(&self.source, &self.manifest.files[index], self.offsets[index])
+    }
+
+    /// Numbers that each branch of a mode describes a patch with, in the order of the settings.
+    ///
+    /// # Errors
+    /// When the bundle lacks the mode, or its bank is refused.
+    pub fn branch_dims(&self, mode: Mode) -> Result<Vec<(Branch, usize)>, BundleError> {
+        assemble::branch_dims(self, mode)
     }
 
     /// Loads the graphs and the bank of one mode.

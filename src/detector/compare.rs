@@ -141,7 +141,11 @@ impl Comparison {
         }
     }
 
-    fn nearest(&self, features: &[PatchFeatures]) -> Result<Vec<Vec<Neighbor>>, SearchError> {
+    /// The nearest row of every patch, lists as in [`Comparison::distances`].
+    ///
+    /// # Errors
+    /// When descriptors are not finite or not as wide as the bank's.
+    pub fn nearest(&self, features: &[PatchFeatures]) -> Result<Vec<Vec<Neighbor>>, SearchError> {
         match &self.kind {
             Kind::Late { indexes, .. } => indexes
                 .iter()
@@ -192,7 +196,9 @@ impl Comparison {
         Ok(Compared { image_score, map_scores: scores, branches: Vec::new(), nearest })
     }
 
-    fn origin(&self, neighbor: Neighbor) -> NearestNormal {
+    /// Where a row of the bank comes from.
+    #[must_use]
+    pub fn origin(&self, neighbor: Neighbor) -> NearestNormal {
         let (scan, patch) = self.bank.origin(usize::try_from(neighbor.row).unwrap_or(usize::MAX));
         NearestNormal { scan: scan.into(), patch }
     }

@@ -4,9 +4,11 @@
 //! in the frame, in how patches are compared with the bank ([`params::Scoring`]) and in
 //! nothing else. The library has no clock: the caller lends one for the stage times.
 
+mod against;
 mod compare;
 mod late;
 pub mod params;
+pub mod references;
 
 use std::time::Duration;
 
@@ -23,9 +25,11 @@ use crate::preprocess::{PreparedScan, PreprocessError, prepare};
 use crate::scan::Scan;
 pub use crate::score::{AnomalyMap, BranchShare, Region};
 use crate::score::{lifted_map, region_threshold, regions};
+pub use against::{Confirmed, Entrant, JudgedAgainst, Sighting};
 pub use compare::{Compared, Comparison, NearestNormal};
 pub use late::{LateFusion, Loudest};
 pub use params::{Mode, ModeParams};
+use references::DescribedScan;
 
 /// What is said of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +82,8 @@ pub struct Detection {
     pub nearest: Option<NearestNormal>,
     /// The anomaly map, when there is one.
     pub map: Option<AnomalyMap>,
+    /// The reference set that it was judged against; none when that was the bundle's bank alone.
+    pub against: Option<JudgedAgainst>,
     /// Time spent.
     pub timing: Timing,
 }
@@ -151,6 +157,32 @@ impl Detector {
     }
 
     fn judge(&mut self, scan: &Scan, laps: &mut Laps) -> Result<Detection, Reason> {
+        let Seen { prepared, grid, described } = self.see(scan, laps)?;
+        let DescribedScan { features, logits, .. } = described;
+        let compared = self
+            .comparison
+            .compare(grid.patches(), &features, logits.as_deref())
+            .map_err(|e| not_compared(&e))?;
+        laps.lap("bank");
+        if !compared.image_score.is_finite() {
+            return Err(Reason {
+                code: "score_not_finite".into(),
+                text: "a score is not a finite number".into(),
+            });
+        }
+        let verdict = self.verdict(compared.image_score);
+        let drawn = self.drawn(&prepared, &grid, compared, laps);
+        Ok(Detection {
+            map: drawn.map,
+            regions: drawn.regions,
+            branches: drawn.branches,
+            nearest: drawn.nearest,
+            ..verdict
+        })
+    }
+
+    /// Prepares and describes a scan.
+    fn see(&mut self, scan: &Scan, laps: &mut Laps) -> Result<Seen, Reason> {
         let prepared = prepare(scan, &self.params.preprocess).map_err(|e| no_object(&e))?;
         laps.lap("preprocess");
         let grid = PatchGrid::of(&prepared.cloud);
@@ -166,28 +198,29 @@ impl Detector {
         }
         let features = self.describe(&prepared, &grid, laps).map_err(|e| not_described(&e))?;
         let logits = self.logits(&prepared, &grid, laps).map_err(|e| not_described(&e))?;
-        let compared = self
-            .comparison
-            .compare(grid.patches(), &features, logits.as_deref())
-            .map_err(|e| not_compared(&e))?;
-        laps.lap("bank");
-        if !compared.image_score.is_finite() {
-            return Err(Reason {
-                code: "score_not_finite".into(),
-                text: "a score is not a finite number".into(),
-            });
-        }
+        let described = DescribedScan { patches: grid.patches().to_vec(), features, logits };
+        Ok(Seen { prepared, grid, described })
+    }
+
+    /// Map and regions of compared patches.
+    fn drawn(
+        &self,
+        prepared: &PreparedScan,
+        grid: &PatchGrid,
+        compared: Compared,
+        laps: &mut Laps,
+    ) -> Detection {
         let sigma_px = self.params.map_sigma_px;
-        let map = lifted_map(&grid, &compared.map_scores, sigma_px, &prepared.cloud, prepared.window);
-        let regions = regions(&map, &prepared, region_threshold(&map), REGIONS_MAX);
+        let map = lifted_map(grid, &compared.map_scores, sigma_px, &prepared.cloud, prepared.window);
+        let regions = regions(&map, prepared, region_threshold(&map), REGIONS_MAX);
         laps.lap("score");
-        Ok(Detection {
+        Detection {
             map: Some(map),
             regions,
             branches: compared.branches,
             nearest: compared.nearest,
-            ..self.verdict(compared.image_score)
-        })
+            ..Detection::empty()
+        }
     }
 
     /// Describes the valid patches of a frame by every branch, in the order of the settings.
@@ -310,9 +343,17 @@ impl Detection {
             regions: Vec::new(),
             nearest: None,
             map: None,
+            against: None,
             timing: Timing { stages_ms: Vec::new() },
         }
     }
+}
+
+/// A scan as the comparison takes it.
+struct Seen {
+    prepared: PreparedScan,
+    grid: PatchGrid,
+    described: DescribedScan,
 }
 
 /// Stage times from the caller's clock.

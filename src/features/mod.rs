@@ -5,6 +5,7 @@ pub mod fpfh;
 pub mod fusion;
 pub mod pointnet;
 pub mod rgb;
+pub mod turned;
 
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};

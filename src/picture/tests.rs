@@ -41,6 +41,7 @@ fn detection(scan: &Scan) -> Detection {
         regions: vec![region],
         nearest: None,
         map: Some(AnomalyMap { values, object: vec![true; FRAME_SIZE * FRAME_SIZE], window }),
+        against: None,
         timing: Timing::default(),
     }
 }

@@ -169,7 +169,8 @@ fn mean_and_sd(values: &[f32]) -> (f32, f32) {
 }
 
 /// Median, the mean of the middle two when even; 0 of nothing.
-pub(super) fn median(values: &[f32]) -> f32 {
+#[must_use]
+pub fn median(values: &[f32]) -> f32 {
     if values.is_empty() {
         return 0.0;
     }

@@ -20,7 +20,7 @@ use crate::preprocess::FrameWindow;
 
 pub use eight_bit::eight_bit_map;
 pub use fuse::{BranchDistances, JointStats, LineScores, add_term, branch_shares, fuse_line, joint};
-pub use fuse::{image_score, image_score_paper, worst_patch};
+pub use fuse::{image_score, image_score_paper, median, worst_patch};
 pub use map::{FrameScores, SIGMA_PX, anomaly_map, lifted_map, scan_map, scan_mask};
 pub use regions::{map_median, region_threshold, regions};
 pub use repetition::own_distances;

@@ -162,6 +162,7 @@ fn shown(map: &AnomalyMap) -> Detection {
         regions: Vec::new(),
         nearest: None,
         map: Some(map.clone()),
+        against: None,
         timing: Timing::default(),
     }
 }

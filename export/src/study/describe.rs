@@ -7,6 +7,7 @@ use ndarray::Array2;
 use zal::contract::{GraphContract, NORMALCY, POINTNET, RGB};
 use zal::engine::{self, Engine};
 use zal::features::describe::{Describer, Graphs};
+use zal::features::turned::Turn;
 use zal::features::{Branch, PatchFeatures, PatchGrid};
 use zal::preprocess::{PreparedScan, prepare};
 use zal::scan::{SensorProfile, read};
@@ -17,7 +18,6 @@ use super::data_set::ScanFile;
 use super::frame::Frame;
 use super::graphs::Graph;
 use super::recipe::{Part, Recipe};
-use super::turned::Turn;
 use crate::bank_build::DescribedScan;
 
 /// A scan with all that judging it needs.

@@ -19,7 +19,7 @@ use super::{Bench, cache, workers};
 use crate::bank_build::{BuildParams, DescribedScan, assemble_with, coreset};
 
 /// Changes with what the figures are and how they come about.
-const FIGURES: &str = "figures/2";
+const FIGURES: &str = "figures/3";
 
 /// What is judged.
 pub struct Group<'a> {

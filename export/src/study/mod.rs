@@ -44,7 +44,6 @@ pub mod survey;
 mod markdown;
 pub mod table;
 pub mod timing;
-mod turned;
 mod verdict;
 pub mod workers;
 

@@ -1,43 +1,34 @@
 //! Scans of the test class as references: anchors, a buffer as a line would hold it, and the bank as one
-//! more. Patches take their distance to the nearest of them, branch by branch; the rest is mode `line`.
+//! more, in the very set that a daemon judges with ([`zal::detector::references`]).
 
 use anyhow::{Context, Result, ensure};
-use ndarray::{Array2, Axis, concatenate, s};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use sha2::{Digest, Sha256};
 use zal::bank::MemoryBank;
-use zal::bank::reference::{Combination, PerScan, ReferenceSet};
-use zal::detector::{Compared, LateFusion, ModeParams, NearestNormal};
-use zal::features::{Branch, PatchFeatures};
+use zal::bank::reference::Combination;
+use zal::detector::references::{Candidate, ReferenceRules, ScanFacts, Source, TurnedRows};
+use zal::detector::{Compared, Comparison, ModeParams, references};
 
 use super::arm::Reference;
 use super::data_set::{Class, ScanFile};
 use super::describe::Worker;
 use super::recipe::Recipe;
 use super::{Bench, workers};
-use crate::bank_build::{DescribedScan, measure_distances};
+use crate::bank_build::DescribedScan;
 
-/// Name of the bank among the references.
-const BANK: &str = "the bank";
-
-/// The references of one class.
+/// The references of one class: the detector's own set, and the bank that is one of them.
 pub(super) struct References {
-    /// One set a branch, all of the same scans in the same order.
-    sets: Vec<ReferenceSet>,
-    combination: Combination,
-    bank: Option<MemoryBank>,
-    fusion: LateFusion,
-    /// Settings with the spreads.
+    set: references::References,
+    bank: Option<Comparison>,
+    /// Settings of the map.
     pub(super) params: ModeParams,
 }
 
 /// A scan to compare with.
 struct ReferenceScan {
-    name: String,
-    described: DescribedScan,
-    /// Colour rows of the other turns, and the patches that they show.
-    turned: Vec<(Vec<u16>, Array2<f32>)>,
+    candidate: Candidate,
+    source: Source,
 }
 
 impl References {
@@ -52,81 +43,50 @@ impl References {
         let chosen = chosen(class, &reference, recipe.rules.seed)?;
         let describe =
             |worker: &mut Worker<'_>, (file, turns): &(&ScanFile, usize)| described(worker, file, *turns);
-        let scans = workers::map(&chosen, bench.setup.jobs, || Worker::new(bench, recipe), describe)?;
-        let (bank, params) = bank.map_or((None, recipe.params.clone()), |(b, p)| (Some(b), p));
-        let sets = recipe.params.describe.branches.iter().enumerate();
-        let sets = sets.map(|(at, branch)| set_of(at, *branch, &scans, bank.as_ref()));
-        let combination = reference.lowest_share.map_or(Combination::Minimum, Combination::LowestShare);
-        let mut found = Self {
-            sets: sets.collect::<Result<_>>()?,
-            combination,
-            bank,
-            fusion: LateFusion::of(&params).context("references are for mode line")?,
-            params,
+        let mut scans = workers::map(&chosen, bench.setup.jobs, || Worker::new(bench, recipe), describe)?;
+        scans.iter_mut().take(reference.anchors).for_each(|scan| scan.source = Source::Anchor);
+        let (bank, params) = match bank {
+            Some((bank, params)) => (Some(Comparison::new(&params, bank)?), params),
+            None => (None, recipe.params.clone()),
         };
-        if found.bank.is_none() {
-            found.measure(scans, bench.setup.jobs)?;
+        let set = references::References::new(rules(&reference), &params);
+        let set = set.context("references are for mode line")?;
+        let mut found = Self { set, bank, params };
+        for ReferenceScan { candidate, source } in scans {
+            let bank = found.bank_rows(&candidate.described)?;
+            found.set.add(candidate, source, bank)?;
         }
+        bench.times.measure("references", || found.set.refresh_all())?;
         Ok(found)
     }
 
-    /// Spreads from the references' distances to each other, each left out of its own.
-    fn measure(&mut self, scans: Vec<ReferenceScan>, jobs: usize) -> Result<()> {
-        let distances = |(): &mut (), scan: &ReferenceScan| {
-            let per_scan = self.per_scan(&scan.described.features)?;
-            self.combined(&per_scan, &scan.name)
-        };
-        let distances = workers::map(&scans, jobs, || (), distances)?;
-        let described: Vec<DescribedScan> = scans.into_iter().map(|scan| scan.described).collect();
-        measure_distances(&mut self.params, &distances, &described);
-        self.fusion = LateFusion::of(&self.params).context("references are for mode line")?;
-        Ok(())
-    }
-
     /// Judges the patches of a scan; one of that name among the references is left out.
-    pub(super) fn compare(
-        &self,
-        name: &str,
-        patches: &[u16],
-        features: &[PatchFeatures],
-        logits: Option<&[f32]>,
-    ) -> Result<Compared> {
-        let per_scan = self.per_scan(features)?;
-        let distances = self.combined(&per_scan, name)?;
-        let (compared, loudest) = self.fusion.fuse(patches, features, logits, &distances);
-        let without = self.position(name);
-        let origin = loudest.and_then(|at| {
-            let (scan, nearest) = per_scan[at.branch].nearest(at.patch, without)?;
-            Some(self.origin(at.branch, scan, nearest.row as usize))
-        });
-        Ok(Compared { nearest: origin, ..compared })
+    pub(super) fn compare(&self, name: &str, described: &DescribedScan) -> Result<Compared> {
+        let look = self.set.look(name, described, self.bank_rows(described)?)?;
+        let judgement = self.set.judge(&look);
+        let of_bank = judgement.bank_row.zip(self.bank.as_ref()).map(|(row, bank)| bank.origin(row));
+        let nearest = judgement.compared.nearest.or(of_bank);
+        Ok(Compared { nearest, ..judgement.compared })
     }
 
-    fn per_scan(&self, features: &[PatchFeatures]) -> Result<Vec<PerScan>> {
-        let one = |(set, part): (&ReferenceSet, &PatchFeatures)| set.nearest_per_scan(part.rows.view());
-        Ok(self.sets.iter().zip(features).map(one).collect::<Result<_, _>>()?)
+    fn bank_rows(&self, described: &DescribedScan) -> Result<Option<Vec<Vec<zal::bank::search::Neighbor>>>> {
+        Ok(self.bank.as_ref().map(|bank| bank.nearest(&described.features)).transpose()?)
     }
+}
 
-    fn combined(&self, per_scan: &[PerScan], name: &str) -> Result<Vec<Vec<f32>>> {
-        let without = self.position(name);
-        let combine = |found: &PerScan| found.combine(self.combination, without);
-        let distances: Option<_> = per_scan.iter().map(combine).collect();
-        distances.with_context(|| format!("{name} is the only reference: nothing is left to compare with"))
-    }
-
-    fn position(&self, name: &str) -> Option<usize> {
-        self.sets.first()?.scans().iter().position(|scan| scan.name() == name)
-    }
-
-    fn origin(&self, branch: usize, scan: usize, row: usize) -> NearestNormal {
-        let found = &self.sets[branch].scans()[scan];
-        match &self.bank {
-            Some(bank) if found.name() == BANK => {
-                let (scan, patch) = bank.origin(row);
-                NearestNormal { scan: scan.into(), patch }
-            }
-            _ => NearestNormal { scan: found.name().into(), patch: found.patches()[row] },
-        }
+/// The detector's rules for a set that is put together at once: the arm says how many there are.
+fn rules(reference: &Reference) -> ReferenceRules {
+    let combination = reference.lowest_share.map_or(Combination::Minimum, Combination::LowestShare);
+    ReferenceRules {
+        buffer_len: reference.buffer,
+        anchors_max: reference.anchors,
+        rotations: reference.rotations,
+        combination,
+        bank: reference.bank,
+        // Figures need scores, not verdicts, and the threshold's place among them decides nothing.
+        scans_min: 1,
+        anchors_min: 1,
+        ..ReferenceRules::default()
     }
 }
 
@@ -182,34 +142,13 @@ fn described(worker: &mut Worker<'_>, file: &ScanFile, turns: usize) -> Result<R
     let seen = seen.with_context(|| format!("the reference scan {} shows no object", file.xyz.display()))?;
     let mut turned = Vec::new();
     for turn in 1..turns {
-        turned.extend(worker.see_turned(file, turn, turns)?);
+        let found = worker.see_turned(file, turn, turns)?;
+        turned.extend(found.map(|(patches, rows)| TurnedRows { patches, rows }));
     }
-    Ok(ReferenceScan { name: file.name.clone(), described: seen.described, turned })
-}
-
-/// The set of one branch, the bank first when it is a reference.
-fn set_of(
-    at: usize,
-    branch: Branch,
-    scans: &[ReferenceScan],
-    bank: Option<&MemoryBank>,
-) -> Result<ReferenceSet> {
-    let mut set = ReferenceSet::new();
-    if let Some(bank) = bank {
-        let columns = bank.block_columns(branch).context("the bank has every branch")?;
-        let patches = bank.origins.iter().map(|origin| origin.patch).collect();
-        set.add(BANK.into(), bank.rows.slice(s![.., columns]).to_owned(), patches)?;
-    }
-    for scan in scans {
-        let mut patches = scan.described.patches.clone();
-        let mut parts = vec![scan.described.features[at].rows.view()];
-        for (shown, rows) in scan.turned.iter().filter(|_| branch == Branch::Rgb) {
-            patches.extend(shown);
-            parts.push(rows.view());
-        }
-        set.add(scan.name.clone(), concatenate(Axis(0), &parts)?, patches)?;
-    }
-    Ok(set)
+    // How scans were taken is watched by a daemon, not by figures.
+    let facts = ScanFacts::default();
+    let candidate = Candidate { name: file.name.clone(), described: seen.described, turned, facts };
+    Ok(ReferenceScan { candidate, source: Source::Buffer })
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use super::describe::Seen;
 use super::explain::Explained;
 use super::read_file;
 use super::references::References;
+use crate::bank_build::DescribedScan;
 
 /// Patches around a defect's own that are erased with it.
 const ERASE_MARGIN: usize = 1;
@@ -44,12 +45,13 @@ pub(super) enum Judge {
 
 impl Judge {
     /// Scores of the patches of a scan of that name; none of a control.
-    fn compare(&self, name: &str, left: &Left) -> Result<Option<Compared>> {
-        let Left { patches, features, logits } = left;
-        let logits = logits.as_deref();
+    fn compare(&self, name: &str, left: &DescribedScan) -> Result<Option<Compared>> {
+        let DescribedScan { patches, features, logits } = left;
         match self {
-            Self::Bank { comparison, .. } => Ok(Some(comparison.compare(patches, features, logits)?)),
-            Self::References(references) => references.compare(name, patches, features, logits).map(Some),
+            Self::Bank { comparison, .. } => {
+                Ok(Some(comparison.compare(patches, features, logits.as_deref())?))
+            }
+            Self::References(references) => references.compare(name, left).map(Some),
             Self::Control(..) => Ok(None),
         }
     }
@@ -206,16 +208,9 @@ fn by_control(file: &ScanFile, seen: &Seen, mask: &Mask, (control, seed): (Contr
     }
 }
 
-/// What is left of a scan's description.
-struct Left {
-    patches: Vec<u16>,
-    features: Vec<PatchFeatures>,
-    logits: Option<Vec<f32>>,
-}
-
 impl Seen {
     /// The description without the marked patches of the grid.
-    fn without(&self, erased: &[bool]) -> Left {
+    fn without(&self, erased: &[bool]) -> DescribedScan {
         let patches = self.grid.patches();
         let kept: Vec<usize> = (0..patches.len()).filter(|i| !erased[usize::from(patches[*i])]).collect();
         let rows = |part: &PatchFeatures| PatchFeatures {
@@ -223,7 +218,7 @@ impl Seen {
             rows: part.rows.select(Axis(0), &kept),
         };
         let described = &self.described;
-        Left {
+        DescribedScan {
             patches: kept.iter().map(|i| patches[*i]).collect(),
             features: described.features.iter().map(rows).collect(),
             logits: described.logits.as_ref().map(|logits| kept.iter().map(|i| logits[*i]).collect()),

@@ -51,11 +51,21 @@ pub enum AlarmCode {
     ConfigRefused,
     /// A new bundle did not prove itself; the one before judges again.
     ModelRolledBack,
+    /// Many scans of the reference buffer share something that good parts do not have.
+    ReferencePoisoned,
+    /// Light, missing points or distances have moved since warm-up.
+    ReferenceDrift,
+    /// The same part comes again and again.
+    LineStandstill,
+    /// Files of the reference set were damaged and have been set aside.
+    ReferenceDamaged,
+    /// The reference set cannot be written.
+    ReferenceFailing,
 }
 
 impl AlarmCode {
     /// All codes, in their order.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 22] = [
         Self::IntakeFailing,
         Self::Overrun,
         Self::JournalFailing,
@@ -73,6 +83,11 @@ impl AlarmCode {
         Self::CertificateExpiring,
         Self::ConfigRefused,
         Self::ModelRolledBack,
+        Self::ReferencePoisoned,
+        Self::ReferenceDrift,
+        Self::LineStandstill,
+        Self::ReferenceDamaged,
+        Self::ReferenceFailing,
     ];
 
     /// The word in topics, bodies and metrics.
@@ -95,6 +110,11 @@ impl AlarmCode {
             Self::CertificateExpiring => "certificate_expiring",
             Self::ConfigRefused => "config_refused",
             Self::ModelRolledBack => "model_rolled_back",
+            Self::ReferencePoisoned => "reference_poisoned",
+            Self::ReferenceDrift => "reference_drift",
+            Self::LineStandstill => "line_standstill",
+            Self::ReferenceDamaged => "reference_damaged",
+            Self::ReferenceFailing => "reference_failing",
         }
     }
 
@@ -132,6 +152,17 @@ impl AlarmCode {
                 "see the text; correct the files named in [mqtt], they are read again"
             }
             Self::CertificateExpiring => "renew the certificate; new files are taken without a restart",
+            Self::ReferencePoisoned => {
+                "look at the last parts; confirm good ones (zal anchor add), take bad ones out (zal judge ID not_ok)"
+            }
+            Self::ReferenceDrift => {
+                "check lamp, lens and fixture; when the present levels are right: zal reference accept-drift"
+            }
+            Self::LineStandstill => "the line stands still, or the camera shows an old picture",
+            Self::ReferenceDamaged => {
+                "the rest is used; keep the files in damaged/ for analysis, and check the disk"
+            }
+            Self::ReferenceFailing => "check the disk of reference.dir: space, mount, rights",
             Self::ConfigRefused => "correct the file (zal run --check shows the problems) and reload again",
             Self::ModelRolledBack => {
                 "the line judges with the bundle before; zal model log says why; zal model confirm takes note of it"

@@ -39,6 +39,12 @@ pub enum Command {
     Replay(commands::replay::Args),
     /// Say what the journal holds: parts, verdicts, reasons, what is not confirmed or was removed
     Report(commands::report::Args),
+    /// Confirmed good parts that the line is judged against
+    Anchor(commands::anchor::Args),
+    /// Say of a judged part whether it is good
+    Judge(commands::judge::Args),
+    /// Reference sets of the line: what they hold, as a file, and back
+    Reference(commands::reference::Args),
     /// Install the pinned ONNX Runtime library through pip
     SetupRuntime(commands::setup_runtime::Args),
     /// Write the completions of a shell to standard output
@@ -62,6 +68,9 @@ impl Command {
             Self::Model(args) => commands::model::run(args),
             Self::Replay(args) => commands::replay::run(args),
             Self::Report(args) => commands::report::run(args),
+            Self::Anchor(args) => commands::anchor::run(args),
+            Self::Judge(args) => commands::judge::run(args),
+            Self::Reference(args) => commands::reference::run(args),
             Self::SetupRuntime(args) => commands::setup_runtime::run(args),
             Self::Completions(args) => commands::completions::run(args),
             Self::Man(args) => commands::man::run(args),

@@ -19,6 +19,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 use zal::bundle::Bundle;
+use zal::calibration::Calibration;
 use zal::detector::Detector;
 
 use crate::acquire::intake::{Acquired, Intake, Wake};
@@ -31,8 +32,9 @@ use crate::journal::Journal;
 use crate::message::EngineBody;
 use crate::publish::Publisher;
 use crate::record::{BundleOrigin, Feed, Identity, Recorder};
+use crate::reference::{Line, RecipeRule, Requests};
 use crate::telemetry::{Metrics, new_session, words_of};
-use crate::worker::{Calibrator, Deadlines, Judged, Worker};
+use crate::worker::{Calibrator, Deadlines, Judge, Judged, Worker};
 use crate::{clock, http};
 
 /// How often the main thread looks after the others.
@@ -193,7 +195,11 @@ fn open(
     let io = |error| Failure::new(Exit::Io, error);
     let journal = Journal::open(path, &base, spill_dir).map_err(io)?;
     let acks = Journal::open_for_acks(path, spill_dir).map_err(io)?;
-    let daemon = Assembly { config, identity, models, spool, journal, acks, detector, signals }.start()?;
+    let calibration = detector.calibration().cloned();
+    let detector = Some(detector);
+    let assembly =
+        Assembly { config, identity, models, spool, journal, acks, detector, calibration, signals };
+    let daemon = assembly.start()?;
     if let Some(text) = fallback {
         daemon.metrics.alarms().raise(AlarmCode::EngineFallback, text);
     }
@@ -217,6 +223,10 @@ fn identity_of(config: &Config, bundle: String, origin: BundleOrigin, detector: 
     Identity {
         session: new_session(),
         recipe: config.spool.recipe.clone(),
+        recipes: RecipeRule {
+            default: config.spool.recipe.clone(),
+            separator: config.spool.recipe_separator.clone(),
+        },
         bundle,
         origin,
         mode: serde_json::to_value(config.detector.mode)
@@ -287,22 +297,69 @@ struct Assembly<'a> {
     spool: Spool,
     journal: Journal,
     acks: Journal,
-    detector: Detector,
+    /// Taken by the judge.
+    detector: Option<Detector>,
+    /// The calibration of the bundle.
+    calibration: Option<Calibration>,
     signals: Signals,
 }
 
 impl Assembly<'_> {
-    fn start(self) -> Result<Daemon, Failure> {
+    /// Starts with the judge that the configuration asks for.
+    fn start(mut self) -> Result<Daemon, Failure> {
+        let metrics = self.metrics();
+        if !self.config.uses_references() {
+            let detector = self.detector.take().expect("nobody has taken it before");
+            return self.start_with(judge_with(detector), metrics);
+        }
+        let line = self.line(&metrics);
+        self.start_with(line, metrics)
+    }
+
+    /// The line judged against itself.
+    fn line(&mut self, metrics: &Metrics) -> Line {
+        let root = self.config.reference_dir();
+        let alarms = metrics.alarms().clone();
+        let requests = Requests::open(&root);
+        if let Err(error) = &requests {
+            let text = format!("{} cannot be used: {error}", root.display());
+            alarms.raise(AlarmCode::ReferenceFailing, text);
+        }
+        let journal = &self.config.journal;
+        let events = Journal::open_existing(&journal.path, &journal.spill_dir);
+        let events = events.inspect_err(|error| warn!(%error, "what people say of parts is not noted")).ok();
+        Line {
+            detector: self.detector.take().expect("nobody has taken it before"),
+            recipes: self.identity.recipes.clone(),
+            rules: self.config.reference_rules(),
+            sets_max: self.config.reference.recipes_max,
+            made_with: self.identity.made_with(),
+            spool: self.spool.clone(),
+            profile: self.config.sensor.clone(),
+            events,
+            alarms,
+            requests: requests.ok(),
+            shelves: Vec::new(),
+            pending: None,
+            root,
+        }
+    }
+
+    fn start_with(
+        self,
+        mut judge: impl Judge + Send + 'static,
+        metrics: Arc<Metrics>,
+    ) -> Result<Daemon, Failure> {
         let io = |error: anyhow::Error| Failure::new(Exit::Io, error);
         let (suspects, in_hand) = Suspects::open(self.spool.work());
         let left_over = settle_left_over(&self.spool, &self.journal, &in_hand).map_err(io)?;
         let calibrator = self.calibrator().map_err(io)?;
-        let metrics = self.metrics();
         let stop = Arc::new(AtomicBool::new(false));
         let reload = Arc::new(AtomicBool::new(false));
         let runtime = io_runtime().map_err(io)?;
+        let calibration = judge.calibration().unwrap_or_else(|| calibrator.body());
         let next_seq = self.journal.next_seq().map_err(|error| Failure::new(Exit::Io, error))?;
-        let (feed, feed_rx) = watch::channel(Feed { next_seq, calibration: calibrator.body() });
+        let (feed, feed_rx) = watch::channel(Feed { next_seq, calibration });
         let (publisher_stop, stop_rx) = watch::channel(false);
         self.start_http(&runtime, &metrics, stop_rx.clone()).map_err(io)?;
 
@@ -325,7 +382,7 @@ impl Assembly<'_> {
         let engine = self.identity.engine.clone();
         let stop_timeout = publisher.stop_timeout;
         let worker = Worker {
-            judge: judge_with(self.detector),
+            judge,
             calibrator,
             wait_max: Duration::from_millis(self.config.deadline.wait_ms),
             deadlines,
@@ -399,7 +456,7 @@ impl Assembly<'_> {
     fn calibrator(&self) -> anyhow::Result<Calibrator> {
         let settings = &self.config.calibration;
         if settings.from_first_count == 0 {
-            return Ok(Calibrator::fixed(self.detector.calibration().cloned()));
+            return Ok(Calibrator::fixed(self.calibration.clone()));
         }
         let scores = self.journal.calibration_scores(&self.identity.calibration_key())?;
         info!(have = scores.len(), need = settings.from_first_count, "the first parts set the threshold");
@@ -448,6 +505,11 @@ impl Assembly<'_> {
             selftest: SelfTest::new(self.config, self.identity.origin.path.as_deref()),
             models: self.models.clone(),
             model_runs: tokio::task::JoinSet::new(),
+            requests: self
+                .config
+                .uses_references()
+                .then(|| Requests::open(&self.config.reference_dir()).ok())
+                .flatten(),
             raised: std::collections::BTreeSet::new(),
             answers: Answers::default(),
             selftests: tokio::task::JoinSet::new(),
@@ -475,7 +537,7 @@ impl Assembly<'_> {
 /// The detector as the worker takes it: the calibration is only passed on when it changes.
 fn judge_with(
     mut detector: Detector,
-) -> impl FnMut(&zal::scan::Scan, Option<&zal::calibration::Calibration>) -> zal::detector::Detection {
+) -> impl FnMut(&zal::scan::Scan, Option<&Calibration>) -> zal::detector::Detection {
     move |scan, calibration| {
         if detector.calibration() != calibration {
             detector.set_calibration(calibration.cloned());

@@ -26,6 +26,7 @@ mod npy_map;
 mod pictures;
 mod publish;
 mod record;
+mod reference;
 mod runtime;
 mod telemetry;
 mod update;

@@ -17,6 +17,7 @@ use crate::alarms::AlarmCode;
 use crate::config;
 use crate::journal::{Committed, Disposition, Entry, Journal, JournalError, Trimmed};
 use crate::message::{CalibrationBody, EngineBody, EvaluationBody, ResultBody, ResultParts};
+use crate::reference::RecipeRule;
 use crate::telemetry::{Metrics, clock_now, utc_now};
 use crate::worker::Judged;
 use crate::{npy_map, pictures};
@@ -44,8 +45,10 @@ pub struct Feed {
 pub struct Identity {
     /// One run of the daemon.
     pub session: String,
-    /// Recipe of the parts.
+    /// Recipe of the parts whose name says none.
     pub recipe: String,
+    /// Which recipe a part is made by.
+    pub recipes: RecipeRule,
     /// `name-version` of the bundle.
     pub bundle: String,
     /// Its file and who signed it.
@@ -74,6 +77,12 @@ impl Identity {
     pub fn calibration_key(&self) -> String {
         let engine = &self.engine;
         format!("{}|{}|{}|{}|{}", self.bundle, self.mode, self.recipe, engine.name, engine.provider)
+    }
+
+    /// What descriptors were made with: those of others are not comparable.
+    pub fn made_with(&self) -> String {
+        let engine = &self.engine;
+        format!("{}|{}|{}|{}", self.bundle, self.mode, engine.name, engine.provider)
     }
 }
 
@@ -329,7 +338,7 @@ fn body_maker<'a>(
             ts: ts.to_owned(),
             clock: clock_now(),
             part_id: &judged.claim.part_id,
-            recipe: &identity.recipe,
+            recipe: identity.recipes.of(&judged.claim.part_id),
             intake_ms: &judged.intake_ms,
             engine: &identity.engine,
             bundle: &identity.bundle,

@@ -296,6 +296,12 @@ impl Spool {
         }
     }
 
+    /// The scan of an answered claim, while it is kept in `done/`.
+    pub fn kept_scan(&self, claim_id: &str) -> Option<PathBuf> {
+        let kept = Self { work: self.done.clone(), ..self.clone() };
+        Some(kept.claim_of(claim_id)?.scan_path)
+    }
+
     /// Removes the oldest of `done/` beyond `keep_count`.
     ///
     /// # Errors

@@ -1,7 +1,10 @@
 //! One file per subcommand.
 
+pub mod anchor;
 pub mod inspect;
 pub mod model;
+pub mod judge;
+pub mod reference;
 pub mod replay;
 pub mod report;
 pub mod run;
@@ -15,3 +18,4 @@ pub mod man;
 pub mod calibrate;
 pub mod selftest;
 pub mod setup_runtime;
+mod teaching;

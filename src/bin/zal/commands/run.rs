@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 use tracing::info;
+use zal::bundle::Bundle;
+use zal::features::Branch;
 
 use crate::alarms::{AlarmCode, Alarms};
 use crate::config::{self, Config, ConfigError};
@@ -11,6 +13,8 @@ use crate::control::ModelTool;
 use crate::daemon::{Daemon, Loaded, Signals};
 use crate::exit::{CommandResult, Exit, Failure};
 use crate::record::BundleOrigin;
+use crate::update::refusal;
+use crate::update::settings::Settings;
 use crate::update::updater::{self, Start, Updater};
 use crate::{bundled, daemon, telemetry};
 
@@ -36,6 +40,9 @@ pub fn run(args: &Args) -> CommandResult {
     let config = config::load(&args.config).map_err(config_failure)?;
     if args.check {
         println!("{}: ok", args.config.display());
+        if config.uses_references() {
+            println!("{}", reference_bound(&config));
+        }
         return Ok(Exit::Ok);
     }
     telemetry::start_log("info", args.log_json);
@@ -69,6 +76,38 @@ pub fn run(args: &Args) -> CommandResult {
 
 /// A loaded detector, and who watches the bundle store when it is from there.
 type Next = (Loaded, Option<Updater>);
+
+/// What the reference sets take at most, in words.
+fn reference_bound(config: &Config) -> String {
+    let dims = bundle_in_charge(config)
+        .map_err(|failure| failure.error)
+        .and_then(|bundle| bundle.branch_dims(config.detector.mode).map_err(anyhow::Error::from));
+    let dims = match dims {
+        Ok(dims) => dims,
+        Err(error) => return format!("reference sets: their memory depends on the bundle: {error:#}"),
+    };
+    let (rules, sets) = (config.reference_rules(), config.reference.recipes_max);
+    let all = dims.iter().map(|(_, dims)| dims).sum();
+    let rgb = dims.iter().filter(|(branch, _)| *branch == Branch::Rgb).map(|(_, dims)| dims).sum();
+    let megabytes = rules.bytes_max(all, rgb, dims.len()).saturating_mul(sets).div_ceil(1_000_000);
+    format!(
+        "reference sets: at most {megabytes} MB of memory for {sets} recipes, each with {} scans of the line and {} \
+         anchors seen from {} sides, every scan filling the whole frame",
+        rules.buffer_len, rules.anchors_max, rules.rotations
+    )
+}
+
+/// The bundle that a start would load; the store is only looked at.
+fn bundle_in_charge(config: &Config) -> Result<Bundle, Failure> {
+    if let Some(path) = &config.detector.bundle {
+        return bundled::open(Some(path));
+    }
+    let settings = Settings::of(config);
+    let store = settings.open_existing_store()?;
+    let current = store.index().map_err(refusal::failure)?.current;
+    let current = current.ok_or_else(|| refusal::no_store(&config.update.dir))?;
+    Bundle::open(&store.slot(&current).path, &settings.trusted_keys()?).map_err(bundled::refused)
+}
 
 /// Starts a daemon; when a reloaded configuration turns out to be of no use only now, the
 /// former one is taken again.

@@ -8,6 +8,7 @@ pub(super) fn check(config: &Config, report: &mut dyn FnMut(&str, String)) {
     device(config, report);
     spool(config, report);
     calibration(config, report);
+    super::reference::check(config, report);
     mqtt(config, report);
     update(config, report);
     if config.engine.threads == 0 {
@@ -64,6 +65,13 @@ fn spool(config: &Config, report: &mut dyn FnMut(&str, String)) {
     if !(1..=1_000_000).contains(&config.journal.size_max_mb) {
         let message = format!("`size_max_mb` is {}, expected 1 to 1000000", config.journal.size_max_mb);
         report("journal.size_max_mb", message);
+    }
+    if config.spool.recipe_separator.as_deref() == Some("") {
+        report("spool.recipe_separator", "`recipe_separator` is empty, expected such as \"__\"".into());
+    }
+    if config.spool.recipe_separator.is_some() && !config.uses_references() {
+        let message = "`recipe_separator` needs reference sets, and this configuration judges without them";
+        report("spool.recipe_separator", message.into());
     }
     if config.spool.recipe.is_empty() || config.spool.recipe.len() > 64 {
         report("spool.recipe", "`recipe` is empty or longer than 64 bytes".into());

@@ -8,6 +8,7 @@
 mod check;
 mod parse;
 mod update;
+mod reference;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ use zal::engine::{EngineChoice, EngineOptions, Provider};
 use zal::scan::SensorProfile;
 
 use crate::runtime;
+pub use reference::Reference;
 pub use update::Update;
 
 /// The whole configuration.
@@ -42,6 +44,9 @@ pub struct Config {
     /// Where the threshold comes from.
     #[serde(default)]
     pub calibration: Calibration,
+    /// What the line's own scans are judged against.
+    #[serde(default)]
+    pub reference: Reference,
     /// Limits of time.
     #[serde(default)]
     pub deadline: Deadline,
@@ -101,6 +106,10 @@ pub struct Spool {
     /// Name of the recipe that the parts are made by.
     #[serde(default = "default_recipe")]
     pub recipe: String,
+    /// What parts recipe and part in a scan's name, such as `__` in `gasket__0042.tiff`; without it all
+    /// parts are of `recipe`. Needs reference sets.
+    #[serde(default)]
+    pub recipe_separator: Option<String>,
     /// How often the spool is looked through when nothing wakes the intake (network disks).
     #[serde(default = "default_poll_interval_ms")]
     pub poll_interval_ms: u64,
@@ -431,6 +440,7 @@ impl Config {
             &mut self.engine.runtime_library,
             &mut self.engine.cache_dir,
             &mut self.evidence.dir,
+            &mut self.reference.dir,
             &mut self.mqtt.ca_file,
             &mut self.mqtt.client_cert_file,
             &mut self.mqtt.client_key_file,

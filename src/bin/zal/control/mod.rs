@@ -1,8 +1,9 @@
 //! Commands over MQTT: `{base}/cmd/{verb}` in, `{base}/rsp/{request_id}` out.
 //!
 //! This part reads a command, finds what is wrong with it, and remembers answers; the
-//! connection executes it. A command can change what the device judges with in one way only: by naming a
-//! bundle that a trusted key signed, which then has to pass every test. A response never goes to a topic on which a device takes or gives anything else.
+//! connection executes it. A command can change what the device judges with in two ways only: by naming a
+//! bundle that a trusted key signed, which then has to pass every test, and by a person's word on a part (`judge`),
+//! which is noted with the name. A response never goes to a topic on which a device takes or gives anything else.
 
 mod answers;
 mod model;
@@ -12,7 +13,7 @@ use std::ops::RangeInclusive;
 
 use rumqttc::{Publish, PublishProperties};
 
-use crate::message::{Outcome, RESPONSE_SCHEMA, RefusalCode, RequestBody, ResponseBody};
+use crate::message::{Judgement, Outcome, RESPONSE_SCHEMA, RefusalCode, RequestBody, ResponseBody};
 
 pub use answers::{Answers, Known};
 pub use model::{ModelEnd, ModelTool, ModelVerb};
@@ -40,6 +41,15 @@ pub enum Command {
     Rebirth,
     /// Change which bundle judges.
     Model(ModelVerb),
+    /// Take a person's word on a judged part.
+    Judge {
+        /// Id or seq of the result.
+        result_id: String,
+        /// What is said.
+        judgement: Judgement,
+        /// By whom.
+        who: String,
+    },
 }
 
 /// Why a command is not carried out.
@@ -160,7 +170,13 @@ fn command_of(verb: &str, body: &RequestBody) -> Result<Command, Refusal> {
         let text = format!("`path`, `url` and `manual_confirm` mean nothing to `{verb}`");
         return Err(Refusal::new(RefusalCode::BadValue, text));
     }
+    let judges = body.result_id.is_some() || body.judgement.is_some() || body.who.is_some();
+    if verb != "judge" && judges {
+        let text = format!("`result_id`, `judgement` and `who` mean nothing to `{verb}`");
+        return Err(Refusal::new(RefusalCode::BadValue, text));
+    }
     match verb {
+        "judge" => judge_of(body),
         "trigger" => Ok(Command::Trigger),
         "selftest" => Ok(Command::SelfTest),
         "rebirth" => Ok(Command::Rebirth),
@@ -171,11 +187,23 @@ fn command_of(verb: &str, body: &RequestBody) -> Result<Command, Refusal> {
         }
         _ => {
             let text = format!(
-                "`{verb}` is no verb, expected trigger, selftest, replay, rebirth, model_install, model_confirm or model_rollback"
+                "`{verb}` is no verb, expected trigger, selftest, replay, rebirth, judge, model_install, model_confirm or model_rollback"
             );
             Err(Refusal::new(RefusalCode::UnknownVerb, text))
         }
     }
+}
+
+fn judge_of(body: &RequestBody) -> Result<Command, Refusal> {
+    let (Some(result_id), Some(judgement), Some(who)) = (&body.result_id, body.judgement, &body.who) else {
+        let text = "`judge` needs `result_id`, `judgement` (ok, not_ok or withdraw) and `who`";
+        return Err(Refusal::new(RefusalCode::BadValue, text));
+    };
+    if who.trim().is_empty() || who.len() > 64 || who.contains(char::is_control) || result_id.len() > 128 {
+        let text = "`who` is expected to be 1 to 64 bytes of text, `result_id` at most 128";
+        return Err(Refusal::new(RefusalCode::BadValue, text));
+    }
+    Ok(Command::Judge { result_id: result_id.clone(), judgement, who: who.trim().into() })
 }
 
 fn range_of(body: &RequestBody) -> Result<RangeInclusive<u64>, Refusal> {

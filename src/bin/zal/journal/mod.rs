@@ -15,6 +15,7 @@
 mod age;
 mod cap;
 mod damage;
+mod lookup;
 mod mark;
 mod replay;
 mod report;
@@ -37,6 +38,7 @@ use row::Row;
 use spill::Spill;
 
 pub use cap::Trimmed;
+pub use lookup::FoundResult;
 pub use report::Report;
 pub use unacked::{Lane, Outgoing, Sending};
 pub use verdict::Verdict;

@@ -26,6 +26,27 @@ pub struct RequestBody {
     pub url: Option<String>,
     /// `model_install` only: whether a person has to confirm the bundle.
     pub manual_confirm: Option<bool>,
+    /// `judge` only: the result that is spoken of, by its `result_id` or seq.
+    #[serde(default)]
+    pub result_id: Option<String>,
+    /// `judge` only: what the part is.
+    #[serde(default)]
+    pub judgement: Option<Judgement>,
+    /// `judge` only: the person who says so.
+    #[serde(default)]
+    pub who: Option<String>,
+}
+
+/// What a person says of a judged part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Judgement {
+    /// Good: it becomes an anchor.
+    Ok,
+    /// Not good: it leaves the reference set.
+    NotOk,
+    /// Take back what was said.
+    Withdraw,
 }
 
 /// How a request ended.

@@ -9,7 +9,7 @@ mod schema;
 mod update;
 
 pub use command::{
-    ALARM_SCHEMA, AlarmBody, Outcome, RESPONSE_SCHEMA, RefusalCode, RequestBody, ResponseBody,
+    ALARM_SCHEMA, AlarmBody, Judgement, Outcome, RESPONSE_SCHEMA, RefusalCode, RequestBody, ResponseBody,
 };
 pub use result::{ClockBody, EvaluationBody, RESULT_SCHEMA, ResultBody, ResultParts};
 pub use update::{BundleBody, ProgressBody, SetbackBody, TrialBody, UPDATE_SCHEMA, UpdateBody, UpdateState};

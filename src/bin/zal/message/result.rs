@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use zal::detector::{Detection, Evaluation};
+use zal::detector::{Detection, Evaluation, JudgedAgainst};
 use zal::features::Branch;
 
 use super::EngineBody;
@@ -42,8 +42,11 @@ pub struct ResultBody {
     pub threshold: Option<f32>,
     /// Conformal p-value, when calibrated.
     pub p_value: Option<f32>,
-    /// Why there is no verdict.
+    /// Why there is no verdict, or what decided it.
     pub reasons: Vec<ReasonBody>,
+    /// The scans of the line that it was judged against; none when the bundle's bank judged alone.
+    #[serde(default)]
+    pub reference: Option<ReferenceBody>,
     /// What each branch contributed to the worst patch, 0 to 1.
     pub branch: BranchBody,
     /// Anomalous regions, worst first.
@@ -115,6 +118,21 @@ pub struct ReasonBody {
     pub code: String,
     /// In words.
     pub text: String,
+}
+
+/// What a part was judged against.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ReferenceBody {
+    /// Confirmed good parts.
+    pub anchor_count: usize,
+    /// Unlabelled scans of the line.
+    pub buffer_count: usize,
+    /// Whether the bundle's bank was one more reference.
+    pub bank: bool,
+    /// Scans of the buffer that stand out themselves and do not count for the threshold.
+    pub suspect_count: usize,
+    /// Share of good parts that may be rejected, as far as these scans can promise.
+    pub promised_rate: Option<f32>,
 }
 
 /// Share of each branch in the worst patch.
@@ -189,6 +207,7 @@ impl ResultBody {
                 .iter()
                 .map(|r| ReasonBody { code: r.code.clone(), text: r.text.clone() })
                 .collect(),
+            reference: detection.against.map(reference_body),
             branch: branch_body(detection),
             regions: detection.regions.iter().map(region_body).collect(),
             regions_left_out_count: 0,
@@ -254,6 +273,16 @@ fn branch_body(detection: &Detection) -> BranchBody {
     BranchBody { rgb: share(Branch::Rgb), fpfh: share(Branch::Fpfh), point: share(Branch::Point) }
 }
 
+fn reference_body(against: JudgedAgainst) -> ReferenceBody {
+    ReferenceBody {
+        anchor_count: against.anchor_count,
+        buffer_count: against.buffer_count,
+        bank: against.bank,
+        suspect_count: against.suspect_count,
+        promised_rate: against.promised_rate.filter(|rate| rate.is_finite()),
+    }
+}
+
 fn region_body(region: &zal::score::Region) -> RegionBody {
     let finite = |v: f32| if v.is_finite() { v } else { 0.0 };
     RegionBody {
@@ -305,6 +334,7 @@ mod tests {
             ],
             nearest: None,
             map: None,
+            against: None,
             timing: Timing { stages_ms: vec![("fpfh".into(), 12.345_678)] },
         }
     }

@@ -56,7 +56,14 @@ mod tests {
         ("alarm/{code}", "alarm", 1, true, true, "a condition to act on, active or cleared, with help"),
         ("metrics", "metrics", 0, false, true, "every 15 s, expires after 60 s"),
         ("rsp/{request_id}", "response", 1, false, true, "the answer to a command, expires after 30 s"),
-        ("cmd/{verb}", "request", 1, false, false, "trigger, selftest, replay or rebirth; never retained"),
+        (
+            "cmd/{verb}",
+            "request",
+            1,
+            false,
+            false,
+            "trigger, selftest, replay, rebirth or judge; never retained",
+        ),
         (
             "cmd/{model_verb}",
             "request",

@@ -11,8 +11,9 @@ use super::packet::Message;
 use super::{ModelRun, SelfTestEnd};
 use crate::acquire::intake::Wake;
 use crate::control::{self, Command, Known, ModelVerb, Received, Refusal};
-use crate::message::{Outcome, RefusalCode, ResponseBody};
-use crate::telemetry::words_of;
+use crate::message::{Judgement, Outcome, RefusalCode, ResponseBody};
+use crate::reference::{Request, Verb};
+use crate::telemetry::{utc_now, words_of};
 
 impl Connection<'_> {
     /// Answers a message on `cmd/+`.
@@ -65,6 +66,9 @@ impl Connection<'_> {
                 }
                 Err(error) => received.response(session, Outcome::Failed, words_of(&error)),
             },
+            Command::Judge { result_id, judgement, who } => {
+                self.judge(received, session, (&result_id, judgement, who))
+            }
             Command::SelfTest if !self.owner.selftests.is_empty() => {
                 let text = "another self-test is running; ask again when it has been answered".into();
                 received.refuse(session, &Refusal { code: RefusalCode::Busy, text })
@@ -113,6 +117,38 @@ impl Connection<'_> {
         info!(verb = received.verb, outcome = ?answer.outcome, text = answer.text, "model command ended");
         self.owner.answers.finish(&answer);
         self.reply(&received, &answer).await
+    }
+
+    /// Hands a person's word on a part to the detector, which takes it up between two scans.
+    fn judge(
+        &self,
+        received: &Received,
+        session: &str,
+        (result_id, judgement, who): (&str, Judgement, String),
+    ) -> ResponseBody {
+        let refuse = |code, text: &str| received.refuse(session, &Refusal { code, text: text.into() });
+        let Some(requests) = &self.owner.requests else {
+            return refuse(RefusalCode::NotSupported, "this line is judged without a reference set");
+        };
+        let found = match block_in_place(|| self.journal.find_result(result_id)) {
+            Ok(Some(found)) => found,
+            Ok(None) => return refuse(RefusalCode::BadValue, "the journal has no such result"),
+            Err(error) => return received.response(session, Outcome::Failed, words_of(&error)),
+        };
+        let verb = match judgement {
+            Judgement::Ok => Verb::AnchorAdd,
+            Judgement::NotOk => Verb::NotOk,
+            Judgement::Withdraw => Verb::Withdraw,
+        };
+        let (recipe, name, result_id) = (found.recipe, found.claim_id, Some(found.result_id));
+        let request = Request { verb, recipe, name, scan: None, result_id, who, at: utc_now() };
+        match block_in_place(|| requests.hand_in(&request)) {
+            Ok(_) => {
+                let text = "handed to the detector; an event in the journal says what became of it";
+                received.response(session, Outcome::Done, text)
+            }
+            Err(error) => received.response(session, Outcome::Failed, words_of(&error)),
+        }
     }
 
     /// Answers the self-test that has ended.

@@ -31,6 +31,7 @@ use crate::control::{Answers, ModelEnd, ModelTool, Received, SelfTest};
 use crate::journal::{Journal, JournalError};
 use crate::message::Status;
 use crate::record::{Feed, Identity};
+use crate::reference::Requests;
 use crate::telemetry::{Metrics, words_of};
 use connect::Link;
 use connection::{Connection, End};
@@ -69,6 +70,8 @@ pub struct Publisher {
     pub models: Option<ModelTool>,
     /// The command to the bundle store that runs.
     pub model_runs: JoinSet<ModelRun>,
+    /// Takes what people say of parts, when parts are judged against reference sets.
+    pub requests: Option<Requests>,
     /// Alarms that this run has shown as active.
     pub raised: BTreeSet<AlarmCode>,
     /// Commands that were answered.

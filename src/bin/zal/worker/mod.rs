@@ -9,7 +9,7 @@ mod deadline;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, SyncSender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::time::{Duration, Instant};
 
 use tracing::{debug, error, info, info_span};
@@ -132,6 +132,32 @@ impl Calibrator {
     }
 }
 
+/// How often a detector thread without scans looks for other work.
+const IDLE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// What judges scans, and what it does when the answer is on its way.
+pub trait Judge {
+    /// Judges one scan with the calibration in use.
+    fn judge(&mut self, claim: &Claim, scan: &Scan, calibration: Option<&Calibration>) -> Detection;
+
+    /// Called when the answer to a scan has been handed on.
+    fn after(&mut self) {}
+
+    /// Called now and then while no scan comes.
+    fn idle(&mut self) {}
+
+    /// Where the threshold stands, when it is this judge's own.
+    fn calibration(&mut self) -> Option<CalibrationBody> {
+        None
+    }
+}
+
+impl<F: FnMut(&Scan, Option<&Calibration>) -> Detection> Judge for F {
+    fn judge(&mut self, _: &Claim, scan: &Scan, calibration: Option<&Calibration>) -> Detection {
+        self(scan, calibration)
+    }
+}
+
 /// What the detector thread needs.
 pub struct Worker<J> {
     /// Judges one scan with the calibration in use.
@@ -150,11 +176,19 @@ pub struct Worker<J> {
     pub stop: Arc<AtomicBool>,
 }
 
-impl<J: FnMut(&Scan, Option<&Calibration>) -> Detection> Worker<J> {
+impl<J: Judge> Worker<J> {
     /// Judges until the intake ends or the daemon stops; what is still queued then stays in
     /// `work/` for the next start.
     pub fn run(mut self, scans: &Receiver<Acquired>, judged: &SyncSender<Judged>, waker: &Sender<Wake>) {
-        for acquired in scans {
+        loop {
+            let acquired = match scans.recv_timeout(IDLE_INTERVAL) {
+                Ok(acquired) => acquired,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.unwound("idle", Judge::idle);
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
             if self.stop.load(Ordering::Relaxed) {
                 return;
             }
@@ -165,6 +199,7 @@ impl<J: FnMut(&Scan, Option<&Calibration>) -> Detection> Worker<J> {
             }
             // The intake has ended when nobody listens.
             let _ = waker.send(Wake::Judged);
+            self.unwound("after a scan", Judge::after);
         }
     }
 
@@ -185,7 +220,7 @@ impl<J: FnMut(&Scan, Option<&Calibration>) -> Detection> Worker<J> {
             }
             Ok(scan) => {
                 self.suspects.begin(Stage::Judging, &claim.id);
-                let detection = self.detect(&scan);
+                let detection = self.detect(&claim, &scan);
                 self.suspects.end(Stage::Judging);
                 (Some(scan), detection)
             }
@@ -203,16 +238,24 @@ impl<J: FnMut(&Scan, Option<&Calibration>) -> Detection> Worker<J> {
             detection,
             intake_ms,
             calibration_score,
-            calibration: Some(self.calibrator.body()),
+            calibration: Some(self.judge.calibration().unwrap_or_else(|| self.calibrator.body())),
         })
     }
 
+    /// Lets the judge do other work, and survives its panics.
+    fn unwound(&mut self, when: &str, work: fn(&mut J)) {
+        let judge = &mut self.judge;
+        if catch_unwind(AssertUnwindSafe(|| work(judge))).is_err() {
+            error!(when, "the reference set failed, which is a bug in zal");
+        }
+    }
+
     /// Runs the detector and survives its panics.
-    fn detect(&mut self, scan: &Scan) -> Detection {
+    fn detect(&mut self, claim: &Claim, scan: &Scan) -> Detection {
         let start = Instant::now();
         self.metrics.begin_detect();
         let (judge, calibration) = (&mut self.judge, self.calibrator.calibration());
-        let detection = catch_unwind(AssertUnwindSafe(|| judge(scan, calibration)));
+        let detection = catch_unwind(AssertUnwindSafe(|| judge.judge(claim, scan, calibration)));
         self.metrics.end_detect(start.elapsed());
         detection.unwrap_or_else(|_| {
             error!("the detector failed on this scan, which is a bug in zal; the scan is kept in done/");
@@ -236,6 +279,7 @@ pub fn undecided(reason: Reason) -> Detection {
         regions: Vec::new(),
         nearest: None,
         map: None,
+        against: None,
         timing: Timing::default(),
     }
 }

@@ -167,9 +167,11 @@ fn demo_config(broker: &str, out: &Path, calibration_count: usize, threads: u64)
             cell: "cell1".into(),
             device: format!("zal-{}", std::process::id()),
         },
+        reference: config::Reference::default(),
         spool: config::Spool {
             dir: out.join("spool"),
             recipe: "demo".into(),
+            recipe_separator: None,
             poll_interval_ms: 200,
             settle_ms: 0,
             queue_len_max: AHEAD_COUNT,

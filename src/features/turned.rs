@@ -1,21 +1,22 @@
 //! Frames turned about their centre: an anchor's colour seen from other sides. The convolutions of the
 //! colour branch know directions; FPFH does not, so its rows need no turning.
 
-use zal::features::{GRID_SIZE, PATCH_SIZE};
-use zal::preprocess::FRAME_SIZE;
-use zal::scan::ColorImage;
+use super::{GRID_SIZE, PATCH_SIZE};
+use crate::preprocess::FRAME_SIZE;
+use crate::scan::ColorImage;
 
 /// A turn about the frame's centre.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Turn {
+pub struct Turn {
     sin: f32,
     cos: f32,
 }
 
 impl Turn {
     /// The `index`-th of `count` equal turns.
+    #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a few turns")]
-    pub(super) fn new(index: usize, count: usize) -> Self {
+    pub fn new(index: usize, count: usize) -> Self {
         let (sin, cos) = (std::f32::consts::TAU * index as f32 / count as f32).sin_cos();
         Self { sin, cos }
     }
@@ -28,7 +29,8 @@ impl Turn {
     }
 
     /// The turned object mask, `[224 * 224]`: the nearest pixel, nothing beyond the frame.
-    pub(super) fn mask(self, object: &[bool]) -> Vec<bool> {
+    #[must_use]
+    pub fn mask(self, object: &[bool]) -> Vec<bool> {
         let pixel = |i: usize| {
             let [row, column] = self.source(center(i / FRAME_SIZE), center(i % FRAME_SIZE));
             pixel_of(row).zip(pixel_of(column)).is_some_and(|(r, c)| object[r * FRAME_SIZE + c])
@@ -37,7 +39,8 @@ impl Turn {
     }
 
     /// The turned picture: bilinear, the edge's own colour going on beyond the frame.
-    pub(super) fn color(self, image: &ColorImage) -> ColorImage {
+    #[must_use]
+    pub fn color(self, image: &ColorImage) -> ColorImage {
         let pixel = |i: usize| {
             let [row, column] = self.source(center(i / FRAME_SIZE), center(i % FRAME_SIZE));
             between(image, row - 0.5, column - 0.5)
@@ -47,7 +50,11 @@ impl Turn {
     }
 
     /// The patch of the frame as it was that the centre of a turned patch shows; at the edge the nearest.
-    pub(super) fn patch(self, patch: u16) -> u16 {
+    ///
+    /// # Panics
+    /// When the patch is not one of the grid.
+    #[must_use]
+    pub fn patch(self, patch: u16) -> u16 {
         let middle = |cell: usize| to_f32(cell * PATCH_SIZE + PATCH_SIZE / 2);
         let (row, column) = (usize::from(patch) / GRID_SIZE, usize::from(patch) % GRID_SIZE);
         let cell = |place: f32| pixel_of(place.clamp(0.0, to_f32(FRAME_SIZE - 1))).unwrap_or(0) / PATCH_SIZE;
