@@ -178,7 +178,7 @@ fn setback_of(status: ExitStatus, words: &str) -> Setback {
     const SIGKILL: i32 = 9;
     const SIGXCPU: i32 = 24;
     let said = if words.is_empty() { String::new() } else { format!(": {words}") };
-    let out_of_memory = ["memory allocation", "bad_alloc", "out of memory", "Cannot allocate memory"];
+    let out_of_memory = ["memory allocation", "failed to allocate", "bad_alloc", "Cannot allocate memory"];
     if out_of_memory.iter().any(|sign| words.contains(sign)) {
         return Setback::new(SetbackCode::Memory, format!("its test ran out of memory{said}"));
     }
