@@ -60,7 +60,9 @@ pub struct Report {
     pub mismatches: Vec<String>,
     /// Milliseconds of a scan, the fastest: the daemon judges beside the test, which slows the others.
     pub scan_ms: f64,
-    /// Detections that it is the fastest of.
+    /// Milliseconds of processor time of a scan, over all threads, the least: a busy machine does not change it.
+    pub cpu_ms: f64,
+    /// Detections that they are the least of.
     pub timed_count: usize,
 }
 
