@@ -1,11 +1,11 @@
 //! A network that keeps its contract on paper and ends the process that loads it.
 //!
 //! ```text
-//! stride8  = AveragePool(image, 8) + ReduceMean(ConstantOfShape([1, 1, 2^44]))
+//! stride8  = AveragePool(image, 8) + ReduceMean(Range(0, 1.6e13, 1))
 //! stride16 = AveragePool(image, 16)
 //! ```
 //!
-//! The constant has 64 TiB. Whoever folds constants at load asks the system for them.
+//! The range has 64 terabytes, and whoever loads the network or warms it up asks the system for them.
 
 /// A protobuf message under construction.
 #[derive(Default)]
@@ -70,22 +70,23 @@ fn pool(size: u64, output: &str) -> Message {
     node("AveragePool", &["image"], output, attributes)
 }
 
+fn scalar(name: &str, value: f32) -> Message {
+    Message::default().varint(2, 1).text(8, name).bytes(9, &value.to_le_bytes())
+}
+
 /// The network.
 pub fn fatal_rgb() -> Vec<u8> {
-    let sizes: Vec<u8> = [1_i64, 1, 1 << 44].iter().flat_map(|size| size.to_le_bytes()).collect();
-    let shape = Message::default().varint(1, 3).varint(2, 7).text(8, "shape").bytes(9, &sizes);
-    // The specification's default is this, too; tract takes a 64-bit zero without it.
-    let tensor = Message::default().varint(1, 1).varint(2, 1).bytes(9, &[0; 4]);
-    let zero = Message::default().text(1, "value").message(5, tensor).varint(20, 4);
     let image = [None, Some(3), Some(224), Some(224)];
     let graph = Message::default()
         .message(1, pool(8, "pooled"))
-        .message(1, node("ConstantOfShape", &["shape"], "huge", vec![zero]))
-        .message(1, node("ReduceMean", &["huge"], "mean", vec![ints("axes", &[0, 1, 2])]))
+        .message(1, node("Range", &["start", "limit", "delta"], "huge", vec![]))
+        .message(1, node("ReduceMean", &["huge"], "mean", vec![ints("axes", &[0])]))
         .message(1, node("Add", &["pooled", "mean"], "stride8", vec![]))
         .message(1, pool(16, "stride16"))
         .text(2, "fatal")
-        .message(5, shape)
+        .message(5, scalar("start", 0.0))
+        .message(5, scalar("limit", 1.6e13))
+        .message(5, scalar("delta", 1.0))
         .message(11, value("image", &image))
         .message(12, value("stride8", &[None, Some(3), Some(28), Some(28)]))
         .message(12, value("stride16", &[None, Some(3), Some(14), Some(14)]));

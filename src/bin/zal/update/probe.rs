@@ -60,7 +60,9 @@ pub struct Report {
     pub mismatches: Vec<String>,
     /// Milliseconds of a scan, the fastest: the daemon judges beside the test, which slows the others.
     pub scan_ms: f64,
-    /// Detections that it is the fastest of.
+    /// Milliseconds of processor time of a scan, over all threads, the least: a busy machine does not change it.
+    pub cpu_ms: f64,
+    /// Detections that they are the least of.
     pub timed_count: usize,
 }
 
@@ -178,7 +180,7 @@ fn setback_of(status: ExitStatus, words: &str) -> Setback {
     const SIGKILL: i32 = 9;
     const SIGXCPU: i32 = 24;
     let said = if words.is_empty() { String::new() } else { format!(": {words}") };
-    let out_of_memory = ["memory allocation", "bad_alloc", "out of memory", "Cannot allocate memory"];
+    let out_of_memory = ["memory allocation", "failed to allocate", "bad_alloc", "Cannot allocate memory"];
     if out_of_memory.iter().any(|sign| words.contains(sign)) {
         return Setback::new(SetbackCode::Memory, format!("its test ran out of memory{said}"));
     }
