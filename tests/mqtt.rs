@@ -30,6 +30,7 @@ fn one_part_is_told_as_the_contract_says() {
     let broker = FakeBroker::start(|_| Answer::Confirm);
     let line = Line::new(broker.url(), "");
     let daemon = line.start();
+    line.wait_for("birth", || !broker.on("birth").is_empty());
     line.hand_in("part1.npy");
     line.wait_for("an alert", || !broker.on("alert").is_empty() && !broker.on("result").is_empty());
     line.wait_for("metrics", || !broker.on("metrics").is_empty());

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 use tracing::info;
-use zal::bundle::Bundle;
 use zal::features::Branch;
 
 use crate::alarms::{AlarmCode, Alarms};
@@ -13,8 +12,7 @@ use crate::control::ModelTool;
 use crate::daemon::{Daemon, Loaded, Signals};
 use crate::exit::{CommandResult, Exit, Failure};
 use crate::record::BundleOrigin;
-use crate::update::refusal;
-use crate::update::settings::Settings;
+use crate::update::settings::bundle_in_charge;
 use crate::update::updater::{self, Start, Updater};
 use crate::{bundled, daemon, telemetry};
 
@@ -95,18 +93,6 @@ fn reference_bound(config: &Config) -> String {
          anchors seen from {} sides, every scan filling the whole frame",
         rules.buffer_len, rules.anchors_max, rules.rotations
     )
-}
-
-/// The bundle that a start would load; the store is only looked at.
-fn bundle_in_charge(config: &Config) -> Result<Bundle, Failure> {
-    if let Some(path) = &config.detector.bundle {
-        return bundled::open(Some(path));
-    }
-    let settings = Settings::of(config);
-    let store = settings.open_existing_store()?;
-    let current = store.index().map_err(refusal::failure)?.current;
-    let current = current.ok_or_else(|| refusal::no_store(&config.update.dir))?;
-    Bundle::open(&store.slot(&current).path, &settings.trusted_keys()?).map_err(bundled::refused)
 }
 
 /// Starts a daemon; when a reloaded configuration turns out to be of no use only now, the

@@ -246,7 +246,9 @@ impl<'a> Connection<'a> {
     /// Publishes `/birth`, `/state` and alarms that have changed.
     async fn announce(&mut self) -> anyhow::Result<()> {
         let birth = self.owner.birth(self.number);
-        if self.birth.as_ref().is_none_or(|old| old.calibration.threshold != birth.calibration.threshold) {
+        // A reference set moves its threshold with every part; each result has its own.
+        let has_threshold = birth.calibration.threshold.is_some();
+        if self.birth.as_ref().is_none_or(|old| has_threshold && old.calibration.threshold.is_none()) {
             self.own("birth", to_json(&birth)).await?;
             self.birth = Some(birth);
         }

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use zal::bundle::TrustedKeys;
 use zal::bundle::store::Store;
+use zal::bundle::{Bundle, TrustedKeys};
 use zal::detector::Mode;
 
 use super::refusal;
@@ -83,4 +83,19 @@ impl Settings {
         }
         self.open_store()
     }
+}
+
+/// The bundle that a start would load; the store is only looked at.
+///
+/// # Errors
+/// When there is none, or it is damaged or not trusted.
+pub fn bundle_in_charge(config: &Config) -> Result<Bundle, Failure> {
+    if let Some(path) = &config.detector.bundle {
+        return bundled::open(Some(path));
+    }
+    let settings = Settings::of(config);
+    let store = settings.open_existing_store()?;
+    let current = store.index().map_err(refusal::failure)?.current;
+    let current = current.ok_or_else(|| refusal::no_store(&config.update.dir))?;
+    Bundle::open(&store.slot(&current).path, &settings.trusted_keys()?).map_err(bundled::refused)
 }

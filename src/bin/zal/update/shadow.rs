@@ -12,8 +12,10 @@ use anyhow::{Context as _, anyhow};
 use serde::Serialize;
 use zal::bundle::Bundle;
 use zal::calibration::Calibration;
+use zal::detector::Detector;
 
 use super::say::Say;
+use super::settings::bundle_in_charge;
 use crate::acquire::scan_file;
 use crate::clock;
 use crate::config::Config;
@@ -107,6 +109,7 @@ pub fn run(bundle: &Bundle, config: &Config, count: usize, say: &mut Say) -> Res
         .detector(config.detector.mode, &config.engine_options())
         .map_err(|error| Failure::new(Exit::BadData, error))?;
     detector.set_clock(clock::monotonic);
+    let mut former = plain_scorer(config)?;
     let journal = open_journal(config)?;
     let io = |error: anyhow::Error| Failure::new(Exit::Io, error);
     let done = config.spool.dir.join("done");
@@ -135,7 +138,11 @@ pub fn run(bundle: &Bundle, config: &Config, count: usize, say: &mut Say) -> Res
             };
             // A scan that is removed meanwhile, or that nobody can read, was of no use to the other either.
             let scan = scan_file(&path).and_then(|file| zal::scan::read(&file, &config.sensor).ok());
-            let other_score = scan.and_then(|scan| detector.detect(&scan).score);
+            let other_score = scan.as_ref().and_then(|scan| detector.detect(scan).score);
+            let mut verdict = verdict;
+            if let Some(former) = &mut former {
+                verdict.score = scan.as_ref().and_then(|scan| former.detect(scan).score);
+            }
             match (verdict, other_score) {
                 (Verdict { part_id, evaluation, score: Some(score) }, Some(other_score)) => {
                     pairs.push(Pair { part_id, score, evaluation, other_score, other_evaluation: None });
@@ -149,6 +156,18 @@ pub fn run(bundle: &Bundle, config: &Config, count: usize, say: &mut Say) -> Res
     }
     let own = detector.calibration().cloned();
     Ok(agreement(bundle.name(), pairs, undecided_count, own, config.calibration.rate()))
+}
+
+/// The bundle in charge, where the line's scores are against a reference set: the other bundle has none, so both
+/// are compared without.
+fn plain_scorer(config: &Config) -> Result<Option<Detector>, Failure> {
+    if !config.uses_references() {
+        return Ok(None);
+    }
+    let former = bundle_in_charge(config)?
+        .detector(config.detector.mode, &config.engine_options())
+        .map_err(|error| Failure::new(Exit::BadData, error))?;
+    Ok(Some(former))
 }
 
 fn open_journal(config: &Config) -> Result<Journal, Failure> {
