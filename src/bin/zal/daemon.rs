@@ -33,6 +33,7 @@ use crate::message::EngineBody;
 use crate::publish::Publisher;
 use crate::record::{BundleOrigin, Feed, Identity, Recorder};
 use crate::reference::{Line, RecipeRule, Requests};
+use crate::signals::Asked;
 use crate::telemetry::{Metrics, new_session, words_of};
 use crate::worker::{Calibrator, Deadlines, Judge, Judged, Worker};
 use crate::{clock, http};
@@ -46,7 +47,7 @@ const JUDGED_LEN_MAX: usize = 8;
 pub struct Daemon {
     metrics: Arc<Metrics>,
     stop: Arc<AtomicBool>,
-    reload: Arc<AtomicBool>,
+    signals: Signals,
     health: config::Health,
     waker: mpsc::Sender<Wake>,
     threads: Vec<JoinHandle<()>>,
@@ -76,10 +77,10 @@ impl Stopper {
 }
 
 /// What SIGTERM and SIGINT do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone)]
 pub enum Signals {
-    /// They stop the daemon in order; SIGHUP reloads the configuration.
-    Stop,
+    /// What was asked of the process: a stop in order, or a reload.
+    Asked(Asked),
     /// What they do to any program.
     Default,
 }
@@ -238,28 +239,6 @@ fn identity_of(config: &Config, bundle: String, origin: BundleOrigin, detector: 
     }
 }
 
-/// Stops on SIGTERM and SIGINT; SIGHUP asks for a reload.
-fn stop_on_signals(runtime: &Runtime, stopper: Stopper, reload: Arc<AtomicBool>) -> std::io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let _context = runtime.enter();
-    let mut term = signal(SignalKind::terminate())?;
-    let mut int = signal(SignalKind::interrupt())?;
-    let mut hup = signal(SignalKind::hangup())?;
-    runtime.spawn(async move {
-        while hup.recv().await.is_some() {
-            reload.store(true, Ordering::Relaxed);
-        }
-    });
-    runtime.spawn(async move {
-        tokio::select! {
-            _ = term.recv() => info!("SIGTERM: stopping"),
-            _ = int.recv() => info!("SIGINT: stopping"),
-        }
-        stopper.stop();
-    });
-    Ok(())
-}
-
 fn io_runtime() -> anyhow::Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -355,7 +334,6 @@ impl Assembly<'_> {
         let left_over = settle_left_over(&self.spool, &self.journal, &in_hand).map_err(io)?;
         let calibrator = self.calibrator().map_err(io)?;
         let stop = Arc::new(AtomicBool::new(false));
-        let reload = Arc::new(AtomicBool::new(false));
         let runtime = io_runtime().map_err(io)?;
         let calibration = judge.calibration().unwrap_or_else(|| calibrator.body());
         let next_seq = self.journal.next_seq().map_err(|error| Failure::new(Exit::Io, error))?;
@@ -364,12 +342,9 @@ impl Assembly<'_> {
         self.start_http(&runtime, &metrics, stop_rx.clone()).map_err(io)?;
 
         let (waker, wakes) = mpsc::channel();
-        if self.signals == Signals::Stop {
+        if let Signals::Asked(asked) = &self.signals {
             // Before any scan is claimed: a stop is clean from the first result on.
-            let stopper = Stopper { stop: Arc::clone(&stop), waker: waker.clone() };
-            stop_on_signals(&runtime, stopper, Arc::clone(&reload))
-                .context("cannot catch signals")
-                .map_err(io)?;
+            asked.attach(Stopper { stop: Arc::clone(&stop), waker: waker.clone() });
         }
         let (acquired_tx, acquired_rx) = mpsc::sync_channel::<Acquired>(self.config.spool.queue_len_max);
         let (judged_tx, judged_rx) = mpsc::sync_channel::<Judged>(JUDGED_LEN_MAX);
@@ -409,7 +384,7 @@ impl Assembly<'_> {
         Ok(Daemon {
             metrics,
             stop,
-            reload,
+            signals: self.signals,
             health: self.config.health.clone(),
             waker,
             threads,
@@ -622,8 +597,12 @@ impl Daemon {
                 // Outside of systemd there is nobody to tell.
                 let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
             }
-            let reload = self.reload.swap(false, Ordering::Relaxed);
+            let reload = matches!(&self.signals, Signals::Asked(asked) if asked.take_reload());
             next = on_look(Look { metrics: &self.metrics, reload });
+        }
+        if self.stop.load(Ordering::Relaxed) {
+            // Asked while the configuration was loaded: the stop counts.
+            next = None;
         }
         let crashed = failed.filter(|_| !self.stop.load(Ordering::Relaxed));
         if let Some(name) = &crashed {

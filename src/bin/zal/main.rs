@@ -28,6 +28,7 @@ mod publish;
 mod record;
 mod reference;
 mod runtime;
+mod signals;
 mod telemetry;
 mod update;
 mod worker;

@@ -12,6 +12,7 @@ use crate::control::ModelTool;
 use crate::daemon::{Daemon, Loaded, Signals};
 use crate::exit::{CommandResult, Exit, Failure};
 use crate::record::BundleOrigin;
+use crate::signals::Asked;
 use crate::update::settings::bundle_in_charge;
 use crate::update::updater::{self, Start, Updater};
 use crate::{bundled, daemon, telemetry};
@@ -45,10 +46,12 @@ pub fn run(args: &Args) -> CommandResult {
     }
     telemetry::start_log("info", args.log_json);
     let mut next = load(&config, &args.config, Start::Counted)?;
+    // From here on there are results to be kept.
+    let asked = Asked::by_signals().map_err(|error| Failure::new(Exit::Io, error))?;
     let mut in_use = config;
     let mut former = None;
     loop {
-        let (daemon, mut updater) = start(next, former.take(), &args.config)?;
+        let (daemon, mut updater) = start(next, former.take(), &args.config, &asked)?;
         tell(sd_notify::NotifyState::Ready);
         info!(incoming = %in_use.spool.dir.join("incoming").display(), "ready");
         let end = daemon
@@ -61,7 +64,7 @@ pub fn run(args: &Args) -> CommandResult {
                 })
             })
             .map_err(|error| Failure::new(Exit::Bug, error))?;
-        let Some((config, loaded)) = end else {
+        let Some((config, loaded)) = end.filter(|_| !asked.is_stop()) else {
             if let Some(updater) = &mut updater {
                 updater.ended_in_order();
             }
@@ -97,12 +100,18 @@ fn reference_bound(config: &Config) -> String {
 
 /// Starts a daemon; when a reloaded configuration turns out to be of no use only now, the
 /// former one is taken again.
-fn start(next: Next, former: Option<Config>, path: &Path) -> Result<(Daemon, Option<Updater>), Failure> {
+fn start(
+    next: Next,
+    former: Option<Config>,
+    path: &Path,
+    asked: &Asked,
+) -> Result<(Daemon, Option<Updater>), Failure> {
     let (loaded, updater) = next;
-    match (loaded.start(Signals::Stop), former) {
+    let signals = || Signals::Asked(asked.clone());
+    match (loaded.start(signals()), former) {
         (Err(failure), Some(former)) => {
             let (loaded, updater) = load(&former, path, Start::Again)?;
-            let daemon = loaded.start(Signals::Stop)?;
+            let daemon = loaded.start(signals())?;
             let text = format!("{:#}; the old configuration is in use again", failure.error);
             daemon.metrics().alarms().raise(AlarmCode::ConfigRefused, text);
             Ok((daemon, updater))
