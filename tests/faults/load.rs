@@ -71,7 +71,7 @@ fn memory_and_files_do_not_grow_with_the_parts() {
         }
         station.wait_for("the results", || broker.count("result") >= handed_in);
         // The first parts warm up caches and pools.
-        if handed_in * 4 >= parts {
+        if handed_in * 2 >= parts {
             let (resident_kb, files) = resources(daemon.id());
             samples.push((handed_in, resident_kb, files));
         }

@@ -70,8 +70,10 @@ fn wrong_slow_and_fatal_bundles_are_turned_away_while_the_line_judges_every_part
         assert_eq!(body["bundle"], "light-1.0", "{body}");
         assert!(body["score"].as_f64().is_some(), "{body}");
     }
-    let update = broker.on("update").last().unwrap().json();
-    assert_eq!((&update["state"], &update["current"]["name"]), (&"failed".into(), &"light-1.0".into()));
+    device.line.wait_for("what became of the last one", || {
+        let update = broker.on("update").last().unwrap().json();
+        update["state"] == "failed" && update["current"]["name"] == "light-1.0"
+    });
     assert_eq!(broker.on("birth").len(), 1, "the daemon never began anew");
     assert_eq!(daemon.terminate(), Some(0));
 }

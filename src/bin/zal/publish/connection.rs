@@ -24,8 +24,8 @@ const METRICS_EXPIRY_S: u32 = 60;
 const TICK: Duration = Duration::from_millis(500);
 /// How often certificates and passwords are looked at.
 const FILES_INTERVAL: Duration = Duration::from_secs(2);
-/// How long the old connection may take to end when certificates were renewed.
-const RENEWAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the broker may take to hear of the end of a connection.
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 /// A broker that confirms nothing for this long is as good as gone, at most.
 const ACK_TIMEOUT_MAX: Duration = Duration::from_secs(20);
 /// Responses that may be unconfirmed; further commands wait.
@@ -359,11 +359,7 @@ impl<'a> Connection<'a> {
         }
         info!("certificates or password were renewed; connecting again with them");
         // A last will would tell of a failure that is none.
-        let bye = async {
-            self.link.client.disconnect().await.ok()?;
-            self.link.ended.recv().await
-        };
-        let _ = tokio::time::timeout(RENEWAL_TIMEOUT, bye).await;
+        self.leave().await;
         true
     }
 
@@ -450,25 +446,33 @@ impl<'a> Connection<'a> {
         })
     }
 
-    /// Says `stopped` and waits until the broker has it.
+    /// Says `stopped`, waits until the broker has it, and leaves.
     async fn say_goodbye(&mut self) {
-        let goodbye = async {
+        let told = async {
             self.status(Status::Stopped).await?;
-            while let Some(notice) = self.notices.join_next().await {
-                let done = notice.as_ref().is_ok_and(|(sent, _)| *sent == Sent::Status(Status::Stopped));
+            while self.in_flight.contains(&Sent::Status(Status::Stopped)) {
+                let Some(notice) = self.notices.join_next().await else { break };
                 self.take_notices(notice?);
-                if done {
-                    break;
-                }
             }
-            self.link.client.disconnect().await?;
-            // The poller ends once DISCONNECT is written.
-            let _ = self.link.ended.recv().await;
             anyhow::Ok(())
         };
-        if let Ok(Err(error)) = tokio::time::timeout(Duration::from_secs(1), goodbye).await {
-            warn!(%error, "the broker may not know that the daemon stops");
+        match tokio::time::timeout(GOODBYE_TIMEOUT, told).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!(%error, "the broker may not know that the daemon stops"),
+            Err(_) => warn!("the broker does not confirm that it knows of the stop"),
         }
+        self.leave().await;
+    }
+
+    /// Leaves in order: without DISCONNECT the broker would publish the last will. It goes out at once, whatever is
+    /// still unconfirmed; the journal has that.
+    async fn leave(&mut self) {
+        let bye = async {
+            self.link.client.disconnect_now().await.ok()?;
+            // The poller ends once DISCONNECT is written.
+            self.link.ended.recv().await
+        };
+        let _ = tokio::time::timeout(GOODBYE_TIMEOUT, bye).await;
     }
 }
 
