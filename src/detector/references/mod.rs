@@ -14,7 +14,7 @@
 //! branches are fused late. The threshold comes from the set's own leave-one-out scores.
 //!
 //! All of it is incremental. Judging searches every reference once. Admitting a scan uses what judging
-//! found, and compares [`REFRESH_COUNT`](change) members anew whose distances are out of date, so a scan
+//! found, and compares a few members (`change.rs`) anew whose distances are out of date, so a scan
 //! costs a constant number of searches, linear in the number of references, and the memory is bounded
 //! ([`ReferenceRules::bytes_max`]). A full buffer needs no such comparison: each scan was judged against
 //! the N before it, as the next one will be.
