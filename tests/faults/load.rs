@@ -59,7 +59,7 @@ fn memory_and_files_do_not_grow_with_the_parts() {
     let broker = FakeBroker::start(|_| Answer::Confirm);
     let keys = "keep_done_count = 100";
     let station = Station::new(Settings { broker: broker.url(), spool_keys: keys, ..Settings::default() });
-    let parts = if is_long() { 50_000 } else { 2_000 };
+    let parts = if is_long() { 50_000 } else { 4_000 };
     let scan = scans::quick();
     let daemon = station.start();
     let mut samples = Vec::new();
