@@ -4,11 +4,12 @@
 
 use std::path::Path;
 
+#[path = "../../../src/bin/zal/publish/address.rs"]
+mod address;
 #[path = "../../../src/bin/zal/config/mod.rs"]
 mod config;
 mod publish {
-    #[path = "../../../../../src/bin/zal/publish/address.rs"]
-    pub mod address;
+    pub(crate) use super::address;
 }
 #[path = "../../../src/bin/zal/runtime.rs"]
 mod runtime;
