@@ -6,35 +6,17 @@
 use std::hint::black_box;
 use std::path::Path;
 
+#[path = "synthetic.rs"]
+mod synthetic;
+
 use criterion::{Criterion, criterion_group, criterion_main};
 use ndarray::{Array2, s};
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use synthetic::{DIMS, noise, synthetic};
 use zal::bank::coreset::{greedy_k_center, sparse_random_projection};
 use zal::bank::search::SearchIndex;
 
-const DIMS: usize = 1569;
 const BANK_ROWS: usize = 20_000;
 const QUERIES: usize = 784;
-
-fn noise(rows: usize, columns: usize, seed: u64) -> Array2<f32> {
-    let mut generator = ChaCha8Rng::seed_from_u64(seed);
-    Array2::from_shape_simple_fn((rows, columns), || {
-        let draw = u16::try_from(generator.next_u32() >> 16).expect("16 bits");
-        f32::from(draw) / 65536.0 - 0.5
-    })
-}
-
-/// Rows whose energy falls off over a hundred axes, as descriptors' does.
-fn synthetic(rows: usize, seed: u64) -> Array2<f32> {
-    let mut place = noise(rows, 100, seed);
-    let mut weight = 8.0;
-    for mut column in place.columns_mut() {
-        column *= weight;
-        weight *= 0.95;
-    }
-    place.dot(&noise(100, DIMS, 1)) + noise(rows, DIMS, seed + 1) * 0.5
-}
 
 fn load(path: &Path) -> Array2<f32> {
     let bytes = std::fs::read(path).expect("made by bank_features.py");

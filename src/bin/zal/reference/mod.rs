@@ -160,7 +160,8 @@ impl Line {
             }
         };
         let (anchors, buffer) = (references.count(Source::Anchor), references.count(Source::Buffer));
-        info!(recipe, anchors, buffer, missing = ?references.missing(), "reference set");
+        let missing = references.missing().map(|missing| missing.to_string());
+        info!(recipe, anchors, buffer, missing, "reference set");
         Shelf { recipe: recipe.into(), references, store }
     }
 
